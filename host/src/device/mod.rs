@@ -1,0 +1,104 @@
+//! What can run an operator, and which of them does: a native fast path, the chip plugin, or the host's own portable kernel.
+//!
+//! The order of choice is fixed and printed: fast path where the chip's entry allows it, else the chip, else portable unless `--strict`.
+//! Where the bytes lie is `plan`'s work; running is `engine`'s.
+
+mod operation;
+mod registry;
+mod select;
+mod support;
+
+pub use operation::{Constants, operation, value_bytes};
+pub use registry::{Chip, Refusal, Registry, UnknownChip};
+pub use select::{Placed, Placer, Selector};
+pub use support::{NotCovered, covers};
+
+use crate::plugin::PluginError;
+use std::fmt;
+use sunmao_plugin_sdk as sdk;
+
+/// What runs a dispatch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// A native kernel for this machine's instruction set.
+    FastPath,
+    /// The chip plugin's kernel.
+    Chip,
+    /// The host's own scalar kernel.
+    Portable,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Place::FastPath => "fast-path",
+            Place::Chip => "chip",
+            Place::Portable => "portable",
+        })
+    }
+}
+
+/// Why an operation could not be made ready.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceError {
+    /// Nobody runs it.
+    #[error("no device runs {op} of node `{node}`: {reasons}")]
+    Unsupported {
+        /// The operator.
+        op: String,
+        /// The node's name.
+        node: String,
+        /// What each device said.
+        reasons: String,
+    },
+    /// A shape was still open when numbers were needed.
+    #[error("the shape or type of `{value}` is not known: its size depends on data, which is not supported")]
+    NotConcrete {
+        /// The tensor.
+        value: String,
+    },
+    /// A tensor beyond what 32-bit plugins address.
+    #[error("tensor `{value}` of shape {shape:?} is larger than {limit} bytes: use a smaller input or split the model")]
+    TooLarge {
+        /// The tensor.
+        value: String,
+        /// Its shape.
+        shape: Vec<u64>,
+        /// The bound.
+        limit: u64,
+    },
+    /// A tensor as an attribute, where kernels take plain ones.
+    #[error("attribute `{key}` is a tensor, which kernels do not take")]
+    TensorAttribute {
+        /// The attribute.
+        key: String,
+    },
+    /// A constant could not be read.
+    #[error("constant `{value}`: {reason}")]
+    Constant {
+        /// The constant.
+        value: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// The chip plugin failed.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
+    /// A native kernel refused what it should take.
+    #[error("native kernel for {op}: {message}")]
+    Native {
+        /// The operator.
+        op: String,
+        /// What it said.
+        message: String,
+    },
+}
+
+/// Makes an operation ready as a native kernel at `place`.
+pub fn native_kernel(place: Place, operation: &sdk::abi::Operation) -> Result<Box<dyn sdk::Kernel>, sdk::Error> {
+    match place {
+        Place::FastPath => sunmao_fastpath::prepare(operation)
+            .unwrap_or_else(|| Err(sdk::Error::unsupported("no fast path is registered for it"))),
+        _ => sunmao_portable::prepare(operation),
+    }
+}

@@ -1,0 +1,1 @@
+//! Evaluates constant nodes with the portable kernels, for folding.

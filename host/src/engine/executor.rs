@@ -1,0 +1,148 @@
+//! A model's arena and members, and the plans that are loaded on them.
+
+use super::arena::Layout;
+use super::constants::{ConstantSource, ConstantStore};
+use super::member::Member;
+use super::native::NativeDispatch;
+use super::EngineError;
+use crate::device::Place;
+use crate::memory::{Mapping, Region, Sharing, available_bytes};
+use crate::plan::{MemoryUse, Plan};
+use crate::plugin::{ChipInstance, Plugin};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// A plan whose constants are in place and whose native dispatches are bound.
+pub struct Loaded {
+    /// The plan.
+    pub plan: Arc<Plan>,
+    pub(super) id: u64,
+    pub(super) constants_at: Vec<u64>,
+    pub(super) native: Vec<Option<NativeDispatch>>,
+    pub(super) has_chip_dispatches: bool,
+}
+
+/// The arena of one model, its members, its constants.
+pub struct Executor {
+    layout: Layout,
+    mapping: Mapping,
+    slots: Region,
+    members: Vec<Mutex<Member>>,
+    constants: Mutex<ConstantStore>,
+    next_plan: AtomicU64,
+}
+
+impl Executor {
+    /// An arena of `layout` for `threads` members that run `plugin`.
+    pub fn new(plugin: Option<Arc<Plugin>>, threads: usize, layout: Layout) -> Result<Self, EngineError> {
+        let mapping = Mapping::reserve(layout.bytes())?;
+        let slots = Region::anonymous("sunmao-slots", layout.slots * layout.slot_stride)?;
+        mapping.map(layout.slots_at, &slots, 0, slots.bytes(), Sharing::Shared)?;
+        let members = (0..threads).map(|_| Mutex::new(Member::new(plugin.clone()))).collect();
+        Ok(Self {
+            layout,
+            mapping,
+            slots,
+            members,
+            constants: Mutex::default(),
+            next_plan: AtomicU64::new(0),
+        })
+    }
+
+    /// Refuses a plan that the machine has no memory for, before anything is loaded.
+    pub fn check_memory(memory: MemoryUse) -> Result<(), EngineError> {
+        let needed = memory.constants + memory.slot + memory.staging;
+        match available_bytes() {
+            Ok(available) if needed > available => Err(EngineError::OutOfMemory { needed, available }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Places the constants of `plan` and binds its native dispatches.
+    pub fn load(&self, plan: Arc<Plan>, source: &dyn ConstantSource) -> Result<Loaded, EngineError> {
+        if plan.memory.slot > self.layout.slot_stride {
+            return Err(EngineError::ArenaFull {
+                what: "a slot",
+                needed: plan.memory.slot,
+                available: self.layout.slot_stride,
+            });
+        }
+        let constants_at = {
+            let mut packer = self.member(0);
+            if plan.dispatches.iter().any(|dispatch| dispatch.place == Place::Chip) {
+                packer.instance(self)?;
+            }
+            let mut store = self.constants.lock().expect("constants lock: no holder panics");
+            store.place(&plan, source, self, &mut packer)?
+        };
+        let bind = |dispatch: &crate::plan::Dispatch| match dispatch.place {
+            Place::Chip => Ok(None),
+            _ => NativeDispatch::bind(dispatch, &constants_at, self, plan.alignment).map(Some),
+        };
+        let native = plan.dispatches.iter().map(bind).collect::<Result<_, _>>()?;
+        let has_chip_dispatches = plan.dispatches.iter().any(|dispatch| dispatch.place == Place::Chip);
+        let id = self.next_plan.fetch_add(1, Ordering::Relaxed);
+        Ok(Loaded { plan, id, constants_at, native, has_chip_dispatches })
+    }
+
+    /// Lends an instance of the chip to `ask`, for planning.
+    pub fn ask_chip<R>(&self, ask: impl FnOnce(&mut ChipInstance) -> R) -> Result<R, EngineError> {
+        let mut member = self.member(0);
+        Ok(ask(member.instance(self)?))
+    }
+
+    /// Binds `loaded` on every member now, so that the first request does not pay for it.
+    pub fn warm(&self, loaded: &Loaded) -> Result<(), EngineError> {
+        for index in 0..self.members.len() {
+            self.member(index).ensure_bound(self, loaded)?;
+        }
+        Ok(())
+    }
+
+    /// Drops what members hold for a plan that was evicted. Members that are busy drop it with the executor.
+    pub fn forget(&self, loaded: &Loaded) {
+        for member in &self.members {
+            if let Ok(mut member) = member.try_lock() {
+                member.forget(loaded.id);
+            }
+        }
+    }
+
+    /// Whether a plan of `memory` fits beside what is placed already.
+    pub fn has_room(&self, memory: MemoryUse) -> bool {
+        self.layout.has_room(memory, self.with_constants(ConstantStore::end))
+    }
+
+    /// How the arena is divided.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Number of members.
+    pub fn threads(&self) -> usize {
+        self.members.len()
+    }
+
+    pub(super) fn mapping(&self) -> &Mapping {
+        &self.mapping
+    }
+
+    pub(super) fn slots(&self) -> &Region {
+        &self.slots
+    }
+
+    pub(super) fn with_constants<R>(&self, look: impl FnOnce(&ConstantStore) -> R) -> R {
+        look(&self.constants.lock().expect("constants lock: no holder panics"))
+    }
+
+    /// Member `index`, for this thread alone. A panic of a former holder leaves nothing half done that matters: it is bound anew.
+    pub(super) fn member(&self, index: usize) -> MutexGuard<'_, Member> {
+        self.members[index].lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// What is added to slot 0's offsets for slot `slot`.
+    pub(super) fn base(&self, slot: usize) -> u64 {
+        assert!((slot as u64) < self.layout.slots, "slot {slot} of {}", self.layout.slots);
+        slot as u64 * self.layout.slot_stride
+    }
+}

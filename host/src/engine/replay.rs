@@ -1,0 +1,121 @@
+//! One request: copy in, replay the recorded dispatches on one or more threads, copy out.
+
+use super::barrier::Barrier;
+use super::{EngineError, Executor, Loaded};
+use crate::device::Place;
+use crate::plan::{Argument, Schedule, Step};
+use crate::plugin::PluginError;
+use std::sync::{Arc, Mutex};
+
+/// A request on its way through the dispatches. Shared by the threads that take part; each calls [`Run::take_part`] once.
+pub struct Run {
+    executor: Arc<Executor>,
+    loaded: Arc<Loaded>,
+    slot: usize,
+    /// Member index of each thread that takes part; the first is the leader.
+    members: Vec<usize>,
+    barrier: Barrier,
+    /// The first failure that is not a mere consequence of another.
+    failure: Mutex<Option<EngineError>>,
+}
+
+impl Run {
+    /// A run of `loaded` on `slot` by those members; one: it runs alone.
+    pub fn new(executor: Arc<Executor>, loaded: Arc<Loaded>, slot: usize, members: Vec<usize>) -> Self {
+        let barrier = Barrier::new(members.len());
+        Self { executor, loaded, slot, members, barrier, failure: Mutex::new(None) }
+    }
+
+    /// How many threads take part.
+    pub fn threads(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Copies the request's tensors to where the plan reads them, in the order of the plan's inputs.
+    pub fn copy_in(&self, inputs: &[&[u8]]) -> Result<(), EngineError> {
+        for (port, bytes) in self.loaded.plan.inputs.iter().zip(inputs) {
+            if let Some(at) = self.slot_offset(port.at) {
+                self.executor.mapping().write(at, bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies output `index` of the plan.
+    pub fn copy_out(&self, index: usize) -> Result<Vec<u8>, EngineError> {
+        let port = &self.loaded.plan.outputs[index];
+        let mut bytes = vec![0; port.bytes as usize];
+        let at = match port.at {
+            Argument::Constant(constant) => self.loaded.constants_at[constant],
+            Argument::Slot(offset) => self.executor.layout().slots_at + offset + self.executor.base(self.slot),
+        };
+        self.executor.mapping().read(at, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Replays this thread's part. `thread` counts from 0; all threads of the run must take part.
+    pub fn take_part(&self, thread: usize) {
+        if let Err(error) = self.replay(thread) {
+            self.barrier.abort();
+            let mut failure = self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if failure.is_none() && !matches!(error, EngineError::Aborted) {
+                *failure = Some(error);
+            }
+        }
+    }
+
+    /// What went wrong, once every thread is back.
+    pub fn outcome(&self) -> Result<(), EngineError> {
+        let failure = self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        failure.map_or(Ok(()), Err)
+    }
+
+    fn slot_offset(&self, at: Argument) -> Option<u64> {
+        match at {
+            Argument::Slot(offset) => Some(self.executor.layout().slots_at + offset + self.executor.base(self.slot)),
+            Argument::Constant(_) => None,
+        }
+    }
+
+    fn replay(&self, thread: usize) -> Result<(), EngineError> {
+        let (executor, loaded) = (&*self.executor, &*self.loaded);
+        let mut member = executor.member(self.members[thread]);
+        let first_dispatch = member.ensure_bound(executor, loaded)?;
+        let base = executor.base(self.slot);
+        let schedule: &Schedule = if self.threads() == 1 { &loaded.plan.alone } else { &loaded.plan.shared };
+        for (round, phase) in (1..).zip(&schedule.phases) {
+            // A team smaller than the plan was made for splits into fewer shards.
+            let shards = phase.shards.min(self.threads() as u32);
+            if (thread as u32) < shards {
+                for step in &schedule.steps[phase.first as usize..phase.end as usize] {
+                    match *step {
+                        Step::Chip { first, count } => {
+                            let first = first_dispatch + first;
+                            let result = member.run(first, count, thread as u32, shards, base as u32);
+                            result.map_err(|error| self.name_node(error, first_dispatch))?;
+                        }
+                        Step::Native(index) => {
+                            let dispatch = loaded.native[index as usize].as_ref();
+                            let dispatch = dispatch.expect("native steps have native dispatches");
+                            let node = &loaded.plan.dispatches[index as usize].node;
+                            dispatch.run(executor, node, thread as u32, shards, base)?;
+                        }
+                    }
+                }
+            }
+            if self.threads() > 1 {
+                self.barrier.wait(thread, round)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A kernel's own error names the dispatch; the user knows the node.
+    fn name_node(&self, error: PluginError, first_dispatch: u32) -> EngineError {
+        let PluginError::Plugin { message, index, .. } = error else { return error.into() };
+        let number = index.and_then(|index| index.checked_sub(first_dispatch));
+        let mut chip = self.loaded.plan.dispatches.iter().filter(|dispatch| dispatch.place == Place::Chip);
+        let dispatch = number.and_then(|n| chip.nth(n as usize));
+        EngineError::Rejected { node: dispatch.map_or_else(|| "?".to_owned(), |dispatch| dispatch.node.clone()), message }
+    }
+}

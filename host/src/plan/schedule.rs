@@ -1,0 +1,72 @@
+//! The order of execution as threads replay it: phases with a barrier behind each, or one phase for one thread.
+
+use super::Dispatch;
+use crate::device::Place;
+
+/// What a thread does in one go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Dispatches `first` to `first + count - 1` of the chip, counted among the chip's own.
+    Chip {
+        /// First of the chip's dispatches.
+        first: u32,
+        /// How many, in order.
+        count: u32,
+    },
+    /// A native kernel: index into the plan's dispatches.
+    Native(u32),
+}
+
+/// Steps between two barriers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Phase {
+    /// Range of [`Schedule::steps`].
+    pub first: u32,
+    /// One behind the last.
+    pub end: u32,
+    /// How many threads take part, each with its shard; 1: the leader alone.
+    pub shards: u32,
+}
+
+/// Steps, and the phases that they form.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Schedule {
+    /// In order of execution.
+    pub steps: Vec<Step>,
+    /// In order of execution.
+    pub phases: Vec<Phase>,
+}
+
+impl Schedule {
+    /// The schedule for `threads` threads. A dispatch is split into as many shards as it profits from, at most one a thread.
+    pub(super) fn new(dispatches: &[Dispatch], threads: u32) -> Self {
+        let mut this = Self::default();
+        let mut chip = 0;
+        for (index, dispatch) in dispatches.iter().enumerate() {
+            let shards = dispatch.shards.min(threads).max(1);
+            let open = this.phases.last().is_some_and(|phase| phase.shards == 1 && shards == 1);
+            if !open {
+                let first = this.steps.len() as u32;
+                this.phases.push(Phase { first, end: first, shards });
+            }
+            match dispatch.place {
+                Place::Chip => {
+                    let phase_first = this.phases.last().map_or(0, |phase| phase.first as usize);
+                    let in_phase = this.steps.len() > phase_first;
+                    match this.steps.last_mut() {
+                        // The chip's dispatches are numbered in order, so neighbours are one call.
+                        Some(Step::Chip { count, .. }) if in_phase => *count += 1,
+                        _ => this.steps.push(Step::Chip { first: chip, count: 1 }),
+                    }
+                    chip += 1;
+                }
+                Place::FastPath | Place::Portable => this.steps.push(Step::Native(index as u32)),
+            }
+            let end = this.steps.len() as u32;
+            if let Some(phase) = this.phases.last_mut() {
+                phase.end = end;
+            }
+        }
+        this
+    }
+}

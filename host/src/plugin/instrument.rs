@@ -1,0 +1,359 @@
+//! Rewrites a component so that every stretch of its code that could run long passes a *poll*: a read of a page that only the host
+//! can protect. `watchdog` protects it when a deadline has passed, and the next poll traps.
+//!
+//! A poll is `i32.const 0; i32.load offset=4*k memory=N; drop`, where N is a memory added to the module behind its own one, and k counts
+//! the polls of the function. The offsets differ because the compiler drops a load of an address that it knows was read before and not written
+//! since: with one address, an inner loop without stores would lose its poll to that of the outer loop.
+//!
+//! Where polls go: at the head of each `loop`; at the entry of each function that calls twice or more (calls without loops can take exponential time);
+//! before each bulk operation; and after every 2048 operators without one. Bulk operations on memory are cut into pieces (`bulk`).
+//!
+//! The rewriting presumes a component that passed `inspect`: valid, one memory a module, no tail calls.
+
+mod bulk;
+
+use self::bulk::Helpers;
+use super::PluginError;
+use wasm_encoder::reencode::{self, Reencode, ReencodeComponent};
+use wasm_encoder::{Instruction, MemArg, MemArgTarget, MemoryType, SectionId};
+use wasmparser::{FunctionBody, Operator, Payload};
+
+/// Changes with whatever this module writes: compiled components of another version are not used.
+pub(super) const VERSION: u32 = 1;
+
+/// Maximum, in pages, of an added memory: by it the memory creator tells them from a plugin's own. A component that declares
+/// a memory of exactly this maximum is refused.
+pub(super) const POLL_MAXIMUM_PAGES: u64 = 0x5afe;
+
+/// Bytes that polls may read: one page of WebAssembly.
+pub(super) const POLL_BYTES: u64 = 65536;
+
+const POLLS_PER_FUNCTION: u64 = POLL_BYTES / 4;
+const STRAIGHT_OPERATORS: u32 = 2048;
+
+/// A component with polls.
+#[derive(Debug)]
+pub(super) struct Instrumented {
+    pub(super) bytes: Vec<u8>,
+    pub(super) polls: u64,
+}
+
+/// Adds polls to every core module of a component.
+pub(super) fn instrument(component: &[u8]) -> Result<Instrumented, PluginError> {
+    let mut rewriter = Rewriter::default();
+    let mut out = wasm_encoder::Component::new();
+    rewriter.parse_component(&mut out, wasmparser::Parser::new(0), component).map_err(|error| match error {
+        reencode::Error::UserError(refusal) => refusal.into(),
+        other => PluginError::refused(
+            format!("the component cannot be given safepoints: {other}"),
+            "build it with the toolchain that the SDK names",
+        ),
+    })?;
+    Ok(Instrumented { bytes: out.finish(), polls: rewriter.polls })
+}
+
+/// Why a module cannot be rewritten.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error("a core module has more than one memory")]
+    Memories,
+    #[error("a core module declares a memory that is shared, 64-bit or of another page size")]
+    MemoryKind,
+    #[error("a core module declares a memory of {POLL_MAXIMUM_PAGES} pages at most, a number that the host reserves")]
+    ReservedMaximum,
+    #[error("a function of a core module has more than {POLLS_PER_FUNCTION} loops")]
+    FunctionSize,
+    #[error("a core module has too many functions")]
+    Functions,
+}
+
+impl From<Refusal> for PluginError {
+    fn from(refusal: Refusal) -> Self {
+        Self::refused(refusal.to_string(), "build it for wasm32 with one ordinary memory (`wasm32-unknown-unknown`)")
+    }
+}
+
+type Error = reencode::Error<Refusal>;
+
+/// What is known about the module being rewritten.
+#[derive(Clone, Copy, Debug, Default)]
+struct Module {
+    /// Whether anything in it can run long. If not, nothing is added: the small glue modules stay as they are.
+    polled: bool,
+    /// Number of the added memory.
+    memory: u32,
+    has_memory_section: bool,
+    done_memory: bool,
+    helpers: Helpers,
+}
+
+#[derive(Default)]
+struct Rewriter {
+    module: Module,
+    polls: u64,
+}
+
+/// Writes polls into one function.
+struct Poller {
+    memory: u32,
+    count: u64,
+}
+
+impl Poller {
+    fn poll(&mut self, function: &mut wasm_encoder::Function) -> Result<(), Error> {
+        if self.count == POLLS_PER_FUNCTION {
+            return Err(Error::UserError(Refusal::FunctionSize));
+        }
+        let target = MemArgTarget::Memory(self.memory);
+        let at = MemArg { offset: 4 * self.count, align: 2, target, ordering: Default::default() };
+        function.instruction(&Instruction::I32Const(0));
+        function.instruction(&Instruction::I32Load(at));
+        function.instruction(&Instruction::Drop);
+        self.count += 1;
+        Ok(())
+    }
+}
+
+/// Looks through a module before it is rewritten.
+fn survey(data: &[u8], parser: wasmparser::Parser) -> Result<Module, Error> {
+    let mut module = Module::default();
+    let (mut imported_functions, mut functions, mut types) = (0u32, 0u32, 0u32);
+    for payload in parser.parse_all(data) {
+        match payload? {
+            Payload::TypeSection(section) => {
+                for group in section {
+                    types += group?.types().len() as u32;
+                }
+            }
+            Payload::ImportSection(section) => {
+                for import in section.into_imports() {
+                    match import?.ty {
+                        wasmparser::TypeRef::Memory(memory) => {
+                            check_memory(&memory)?;
+                            module.memory += 1;
+                        }
+                        wasmparser::TypeRef::Func(_) | wasmparser::TypeRef::FuncExact(_) => imported_functions += 1,
+                        _ => {}
+                    }
+                }
+            }
+            Payload::FunctionSection(section) => functions = section.count(),
+            Payload::MemorySection(section) => {
+                module.has_memory_section = true;
+                for memory in section {
+                    check_memory(&memory?)?;
+                    module.memory += 1;
+                }
+            }
+            Payload::CodeSectionEntry(body) => {
+                let function = Function::survey(&body)?;
+                module.polled |= function.polled();
+                module.helpers.fill |= function.fills;
+                module.helpers.copy |= function.copies;
+            }
+            _ => {}
+        }
+    }
+    if module.memory > 1 {
+        return Err(Error::UserError(Refusal::Memories));
+    }
+    let own = imported_functions.checked_add(functions).ok_or(Error::UserError(Refusal::Functions))?;
+    module.helpers.number(own, types);
+    Ok(module)
+}
+
+fn check_memory(memory: &wasmparser::MemoryType) -> Result<(), Error> {
+    if memory.shared || memory.memory64 || memory.page_size_log2.is_some_and(|size| size != 16) {
+        return Err(Error::UserError(Refusal::MemoryKind));
+    }
+    if memory.maximum == Some(POLL_MAXIMUM_PAGES) {
+        return Err(Error::UserError(Refusal::ReservedMaximum));
+    }
+    Ok(())
+}
+
+/// What is known about one function before it is rewritten.
+#[derive(Clone, Copy, Debug, Default)]
+struct Function {
+    loops: bool,
+    calls: u32,
+    operators: u32,
+    bulk: bool,
+    fills: bool,
+    copies: bool,
+}
+
+impl Function {
+    fn survey(body: &FunctionBody<'_>) -> Result<Self, Error> {
+        let mut function = Self::default();
+        for operator in body.get_operators_reader()? {
+            let operator = operator?;
+            function.operators = function.operators.saturating_add(1);
+            function.loops |= matches!(operator, Operator::Loop { .. });
+            function.calls += u32::from(is_call(&operator));
+            function.bulk |= is_bulk(&operator);
+            function.fills |= matches!(operator, Operator::MemoryFill { .. });
+            function.copies |= matches!(operator, Operator::MemoryCopy { .. });
+        }
+        Ok(function)
+    }
+
+    fn polled_at_entry(&self) -> bool {
+        self.calls >= 2
+    }
+
+    fn polled(&self) -> bool {
+        self.loops || self.bulk || self.polled_at_entry() || self.operators > STRAIGHT_OPERATORS
+    }
+}
+
+fn is_call(operator: &Operator<'_>) -> bool {
+    matches!(operator, Operator::Call { .. } | Operator::CallIndirect { .. } | Operator::CallRef { .. })
+}
+
+/// Operations whose time goes with an operand.
+fn is_bulk(operator: &Operator<'_>) -> bool {
+    use Operator::*;
+    matches!(
+        operator,
+        MemoryCopy { .. }
+            | MemoryFill { .. }
+            | MemoryInit { .. }
+            | MemoryGrow { .. }
+            | TableCopy { .. }
+            | TableFill { .. }
+            | TableInit { .. }
+            | TableGrow { .. }
+    )
+}
+
+impl Reencode for Rewriter {
+    type Error = Refusal;
+
+    fn parse_core_module(
+        &mut self,
+        module: &mut wasm_encoder::Module,
+        parser: wasmparser::Parser,
+        data: &[u8],
+    ) -> Result<(), Error> {
+        self.module = survey(data, parser.clone())?;
+        reencode::utils::parse_core_module(self, module, parser, data)
+    }
+
+    fn parse_type_section(
+        &mut self,
+        types: &mut wasm_encoder::TypeSection,
+        section: wasmparser::TypeSectionReader<'_>,
+    ) -> Result<(), Error> {
+        reencode::utils::parse_type_section(self, types, section)?;
+        if self.module.polled {
+            self.module.helpers.types(types);
+        }
+        Ok(())
+    }
+
+    fn parse_function_section(
+        &mut self,
+        functions: &mut wasm_encoder::FunctionSection,
+        section: wasmparser::FunctionSectionReader<'_>,
+    ) -> Result<(), Error> {
+        reencode::utils::parse_function_section(self, functions, section)?;
+        if self.module.polled {
+            self.module.helpers.functions(functions);
+        }
+        Ok(())
+    }
+
+    fn parse_memory_section(
+        &mut self,
+        memories: &mut wasm_encoder::MemorySection,
+        section: wasmparser::MemorySectionReader<'_>,
+    ) -> Result<(), Error> {
+        reencode::utils::parse_memory_section(self, memories, section)?;
+        if self.module.polled {
+            memories.memory(poll_memory());
+        }
+        Ok(())
+    }
+
+    /// Adds a memory section to a module that has none of its own.
+    fn intersperse_section_hook(
+        &mut self,
+        module: &mut wasm_encoder::Module,
+        _after: Option<SectionId>,
+        before: Option<SectionId>,
+    ) -> Result<(), Error> {
+        let follows = before.is_none_or(|section| {
+            !matches!(
+                section,
+                SectionId::Custom | SectionId::Type | SectionId::Import | SectionId::Function | SectionId::Table
+            )
+        });
+        let state = &mut self.module;
+        if state.polled && !state.has_memory_section && !state.done_memory && follows {
+            let mut memories = wasm_encoder::MemorySection::new();
+            memories.memory(poll_memory());
+            module.section(&memories);
+            state.done_memory = true;
+        }
+        Ok(())
+    }
+
+    fn parse_code_section(
+        &mut self,
+        code: &mut wasm_encoder::CodeSection,
+        section: wasmparser::CodeSectionReader<'_>,
+    ) -> Result<(), Error> {
+        reencode::utils::parse_code_section(self, code, section)?;
+        if self.module.polled {
+            self.polls += self.module.helpers.code(code, self.module.memory)?;
+        }
+        Ok(())
+    }
+
+    fn parse_function_body(
+        &mut self,
+        code: &mut wasm_encoder::CodeSection,
+        body: FunctionBody<'_>,
+    ) -> Result<(), Error> {
+        let survey = Function::survey(&body)?;
+        let mut poller = Poller { memory: self.module.memory, count: 0 };
+        let mut function = self.new_function_with_parsed_locals(&body)?;
+        if survey.polled_at_entry() {
+            poller.poll(&mut function)?;
+        }
+        let mut straight = 0;
+        for operator in body.get_operators_reader()? {
+            let operator = operator?;
+            let is_loop = matches!(operator, Operator::Loop { .. });
+            if is_bulk(&operator) || straight == STRAIGHT_OPERATORS {
+                poller.poll(&mut function)?;
+                straight = 0;
+            }
+            match self.module.helpers.replacement(&operator) {
+                Some(call) => function.instruction(&call),
+                None => function.instruction(&self.instruction(operator)?),
+            };
+            straight += 1;
+            if is_loop {
+                poller.poll(&mut function)?;
+                straight = 0;
+            }
+        }
+        self.polls += poller.count;
+        code.function(&function);
+        Ok(())
+    }
+}
+
+impl ReencodeComponent for Rewriter {}
+
+fn poll_memory() -> MemoryType {
+    MemoryType {
+        minimum: 1,
+        maximum: Some(POLL_MAXIMUM_PAGES),
+        memory64: false,
+        shared: false,
+        page_size_log2: None,
+    }
+}

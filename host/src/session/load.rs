@@ -1,0 +1,100 @@
+//! From a model file to a session.
+
+use super::{Session, TensorSpec};
+use crate::device::{Chip, Registry, UnknownChip};
+use crate::engine::{EngineError, PortableEvaluator};
+use crate::import::{ImportError, import};
+use crate::scheduler::Team;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use sunmao_graph::{Graph, GraphError, ValueId, optimise};
+
+/// What all sessions of a process share.
+#[derive(Clone)]
+pub struct Host {
+    /// Chips and importers.
+    pub registry: Arc<Registry>,
+    /// Threads.
+    pub team: Arc<Team>,
+}
+
+/// How a model is run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Name of the chip; `auto`: the best there is.
+    pub chip: String,
+    /// Threads that one request may use, at most the team's.
+    pub threads: usize,
+    /// Whether native fast paths may be chosen.
+    pub fast_paths: bool,
+    /// No host fallback.
+    pub strict: bool,
+}
+
+/// Why a model is not served.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// There is no such chip.
+    #[error(transparent)]
+    Chip(#[from] UnknownChip),
+    /// The file could not be imported.
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    /// The graph is not one that can be run.
+    #[error("{}: {error}", path.display())]
+    Graph {
+        /// The model file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: GraphError,
+    },
+    /// It could not be planned or placed.
+    #[error("{}: {error}", path.display())]
+    Engine {
+        /// The model file.
+        path: PathBuf,
+        /// What is wrong.
+        error: EngineError,
+    },
+}
+
+impl Session {
+    /// Imports, checks and optimises the model of `path`; plans it too where its shapes are known.
+    pub fn load(path: &Path, host: &Host, options: Options) -> Result<Self, LoadError> {
+        let chip = host.registry.chip(&options.chip)?;
+        let imported = import(&host.registry.importers(), path, &[])?;
+        for warning in &imported.warnings {
+            tracing::warn!(model = %path.display(), "{warning}");
+        }
+        let in_graph = |error| LoadError::Graph { path: path.to_path_buf(), error };
+        let graph = optimise::prepare(imported.graph, &imported.weights, &mut PortableEvaluator).map_err(in_graph)?;
+        let inputs = specs(&graph, &graph.inputs);
+        let outputs = specs(&graph, &graph.outputs);
+        let session = Session::new(graph, imported.weights, inputs, outputs, chip, host.team.clone(), options);
+        if let Some(shapes) = session.shapes_when_known() {
+            let error = |error| LoadError::Engine { path: path.to_path_buf(), error };
+            session.prepare_for(&shapes).map_err(|failed| match failed.into_engine() {
+                Ok(engine) => error(engine),
+                Err(graph) => in_graph(graph),
+            })?;
+        }
+        Ok(session)
+    }
+}
+
+fn specs(graph: &Graph, values: &[ValueId]) -> Vec<TensorSpec> {
+    let spec = |&id: &ValueId| {
+        let value = graph.value(id);
+        TensorSpec {
+            name: value.name.clone(),
+            dtype: value.dtype.expect("inference gave every value of a checked graph a type"),
+            shape: value.shape.iter().flatten().map(|dim| dim.known()).collect(),
+        }
+    };
+    values.iter().map(spec).collect()
+}
+
+/// The chip that sessions of these options run on, for display.
+pub(super) fn chip_name(chip: &Chip) -> &str {
+    &chip.name
+}

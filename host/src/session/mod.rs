@@ -1,0 +1,13 @@
+//! A model made ready: names and tensors on the outside, plans and instances inside.
+//!
+//! A session checks what a request brings, finds or makes the plan for its shapes, gets threads from the scheduler and has the engine run it. Which
+//! models there are is `catalog`'s work.
+
+mod load;
+mod plans;
+mod session;
+mod tensor;
+
+pub use load::{Host, LoadError, Options};
+pub use session::{InferError, Session};
+pub use tensor::{Tensor, TensorSpec};

@@ -1,0 +1,73 @@
+//! `cargo xtask COMMAND`: everything that a developer, CI or a newcomer runs on this project.
+//!
+//! One file for each command. `cargo xtask demo` and `cargo xtask test` do all that the others do when they need it, so nobody runs
+//! `setup` by hand. Nothing here is part of the product: the server is `host`, and it never calls this crate.
+
+mod build_plugins;
+mod componentise;
+mod debian;
+mod models;
+mod process;
+mod setup;
+mod workspace;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Set-up, builds, demo, tests, models, figures", disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Makes the wasm32 target work, by rustup or by Debian's packages (SUNMAO_WASM_TOOLCHAIN=rustup|debian forces one)
+    Setup,
+    /// Builds components: plugins/portable.wasm, simd128.wasm, import-onnx.wasm, or the named ones
+    BuildPlugins {
+        /// Names of components; without any, the three plugins
+        names: Vec<String>,
+        /// Builds the components that only tests load, too (into target/guests)
+        #[arg(long)]
+        all: bool,
+    },
+    /// Turns a core module that was linked against the plugin SDK into a component
+    Componentise {
+        /// The core module
+        input: PathBuf,
+        /// Where the component goes
+        #[arg(short, long)]
+        output: PathBuf,
+    },
+    /// Gets and makes the models that the figures are measured on (about 300 MB of downloads)
+    Models {
+        /// Makes models, inputs and expected outputs anew even where they exist
+        #[arg(long)]
+        fresh: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments.command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Setup => setup::wasm_toolchain().map(drop)?,
+        Command::BuildPlugins { names, all } => build_plugins::run(&names, all)?,
+        Command::Componentise { input, output } => componentise::run(&input, &output)?,
+        Command::Models { fresh } => models::run(fresh).map(drop)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
