@@ -1,1 +1,31 @@
-//! Placeholder.
+//! Native kernels for the instruction sets that the host knows, and the registry that it consults before it asks a chip plugin.
+//!
+//! A fast path is a [`Kernel`] as any other: it meets the host at offsets in the arena, packs constants, runs in shards. Nearly all
+//! `unsafe` of the project is here, because vectors are loaded and stored through raw pointers: another instance may write the arena while a
+//! kernel reads it, so no Rust slice of it ever exists. None of these kernels takes an index from memory.
+//!
+//! Every fast path has a twin in `sunmao-portable`; the tests run both on the same cases. Whether fast paths are used at all is the
+//! host's decision. On an architecture without fast paths everything compiles and the registry is empty.
+
+#[cfg(target_arch = "x86_64")]
+mod activation;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod epilogue;
+mod isa;
+mod registry;
+mod request;
+#[cfg(target_arch = "x86_64")]
+mod settle;
+
+pub use isa::{Avx2, Isa};
+pub use registry::{Entry, registered};
+
+use sunmao_plugin_sdk::abi::Operation;
+use sunmao_plugin_sdk::{Kernel, Result};
+
+/// Makes `operation` ready as a native kernel. None: no fast path is registered for it on this machine, and somebody else must run it.
+pub fn prepare(operation: &Operation) -> Option<Result<Box<dyn Kernel>>> {
+    registry::prepare(operation).map(Ok)
+}

@@ -14,8 +14,10 @@ mod select;
 
 use crate::tensor::{read_integers, read_numbers};
 use crate::text::type_text;
-use crate::{Content, DType, Dim, Graph, Node, Role, Symbol, SymbolId, Value, ValueId};
+use crate::validate::RANK_MAX;
+use crate::{Attribute, Content, DType, Dim, Graph, Node, Role, Symbol, SymbolId, Value, ValueId};
 
+pub(crate) use elementwise::broadcast;
 pub(crate) use network::{PoolGeometry, Spatial, transpose_pads};
 
 /// Longest axis that is accepted.
@@ -24,6 +26,8 @@ pub const AXIS_MAX: u64 = 1 << 40;
 pub const ELEMENTS_MAX: u64 = 1 << 42;
 /// Tensors up to this many elements are followed element by element.
 const FOLLOWED_MAX: u64 = 1024;
+/// Elements that are followed in one graph, all tensors together: 128 MiB.
+const FOLLOWED_TOTAL_MAX: usize = 8 << 20;
 
 /// A node whose operands do not fit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -88,6 +92,7 @@ pub(crate) fn run(graph: &mut Graph) -> Result<Inference, InferError> {
 #[derive(Debug, Default)]
 pub(crate) struct Inference {
     elems: Vec<Option<Box<[Elem]>>>,
+    followed: usize,
 }
 
 impl Inference {
@@ -104,6 +109,11 @@ impl Inference {
     pub(crate) fn node(&mut self, values: &mut [Value], symbols: &[Symbol], node: &Node) -> Result<(), InferError> {
         for id in node.inputs.iter().flatten() {
             self.read_constant(values, *id);
+        }
+        for attribute in node.attributes.values() {
+            if let Attribute::Value(id) = attribute {
+                self.read_constant(values, *id);
+            }
         }
         let scope = Scope { values, symbols, inference: self, node };
         let refuse = |what: String| InferError {
@@ -135,6 +145,8 @@ impl Inference {
     }
 
     fn put(&mut self, id: ValueId, elems: Option<Vec<Elem>>) {
+        let elems = elems.filter(|elems| self.followed.saturating_add(elems.len()) <= FOLLOWED_TOTAL_MAX);
+        self.followed += elems.as_ref().map_or(0, Vec::len);
         if self.elems.len() <= id.index() {
             if elems.is_none() {
                 return;
@@ -147,7 +159,7 @@ impl Inference {
     fn read_constant(&mut self, values: &[Value], id: ValueId) {
         let value = &values[id.index()];
         let Role::Constant(Content::Bytes(bytes)) = &value.role else { return };
-        if bytes.len() as u64 > FOLLOWED_MAX * 8 || self.elems(id).is_some() {
+        if bytes.len() as u64 > FOLLOWED_MAX * 8 || self.elems(id).is_some() || self.followed >= FOLLOWED_TOTAL_MAX {
             return;
         }
         let (Some(dtype), Some(count)) = (value.dtype, value.shape.as_ref().and_then(|shape| count_of(shape))) else {
@@ -174,9 +186,12 @@ pub(crate) fn count_of(shape: &[Dim]) -> Option<u64> {
     shape.iter().try_fold(1u64, |product, dim| product.checked_mul(dim.known()?))
 }
 
-/// Refuses axes and tensors beyond the limits of this module.
+/// Refuses ranks, axes and tensors beyond the limits.
 pub(crate) fn check_shape(shape: Option<&[Dim]>) -> Result<(), String> {
     let mut product = 1u64;
+    if let Some(rank) = shape.map(<[Dim]>::len).filter(|rank| *rank > RANK_MAX) {
+        return Err(format!("would make a tensor of rank {rank}, more than {RANK_MAX}"));
+    }
     for length in shape.unwrap_or_default().iter().filter_map(|dim| dim.known()) {
         if length > AXIS_MAX {
             return Err(format!("would make an axis of length {length}, more than 2^40"));

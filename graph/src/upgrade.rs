@@ -311,7 +311,8 @@ impl Step<'_> {
     fn bound(&mut self, node: &mut Node, key: &str, index: usize) -> Result<(), Refusal> {
         match node.attributes.remove(key) {
             None => Ok(()),
-            Some(Attribute::Number(bound)) if bound.abs() >= f64::from(f32::MAX) => Ok(()),
+            Some(Attribute::Number(bound)) if index == 1 && bound <= f64::from(f32::MIN) => Ok(()),
+            Some(Attribute::Number(bound)) if index == 2 && bound >= f64::from(f32::MAX) => Ok(()),
             Some(Attribute::Number(bound)) => self.scalar_to_input(node, bound, index),
             Some(_) => Err(wrong_type(key)),
         }

@@ -103,6 +103,7 @@ pub fn validate(mut graph: Graph) -> Result<Graph, GraphErrors> {
     nodes::check_edges(&graph, &mut errors);
     // What follows indexes by the numbers that were just checked.
     errors.settle()?;
+    nodes::name_unnamed(&mut graph);
     order::sort(&mut graph, &mut errors);
     nodes::check_operators(&graph, &mut errors);
     errors.settle()?;

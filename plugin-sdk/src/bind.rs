@@ -130,6 +130,21 @@ impl Bindings<'_> {
         Ok(Output::new(view.offset, view.slotted, elements(view)))
     }
 
+    /// Input `index` as the bits of its elements: `T` is an unsigned integer of their size. For kernels that move data and look at none.
+    pub fn input_bits<T: Element>(&self, index: usize) -> Result<Input<T>> {
+        let view = self.view(index, index < self.operation.inputs.len())?;
+        check_size::<T>(view.dtype, index)?;
+        Ok(Input::new(view.offset, view.slotted, elements(view)))
+    }
+
+    /// Output `index` as the bits of its elements.
+    pub fn output_bits<T: Element>(&self, index: usize) -> Result<Output<T>> {
+        let at = self.operation.inputs.len() + index;
+        let view = self.view(at, index < self.operation.outputs.len())?;
+        check_size::<T>(view.dtype, at)?;
+        Ok(Output::new(view.offset, view.slotted, elements(view)))
+    }
+
     /// Whether output `out` was given the bytes of input `input`.
     pub fn in_place(&self, out: usize, input: usize) -> bool {
         let output = self.views.get(self.operation.inputs.len() + out).copied().flatten();
@@ -163,4 +178,11 @@ fn check_element<T: Element>(dtype: u16, index: usize) -> Result<()> {
         return Ok(());
     }
     Err(Error::invalid(format!("element type {dtype} where {} was expected", T::DTYPE)).at(index))
+}
+
+fn check_size<T: Element>(dtype: u16, index: usize) -> Result<()> {
+    if bytes_of(dtype, &[8]) == Some(8 * size_of::<T>() as u64) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("element type {dtype} where one of {} bytes was expected", size_of::<T>())).at(index))
 }

@@ -4,6 +4,8 @@
 //! table, and hands kernels typed, bounds-checked windows on the host's memory. Nothing here is specific to WebAssembly except
 //! the exported functions themselves, so the same kernels compile natively: `sunmao-portable` is the host's own fallback.
 //!
+//! An importer turns the default feature off and `importer` on, implements `importer::Importer` and calls `export_importer!`.
+//!
 //! The interface is `wit/since_v0.1.0/kernel.wit`; read it first, its comments are the contract.
 
 #[cfg(feature = "chip")]
@@ -35,6 +37,8 @@ pub use crate::{
     chip::{Chip, Dispatch, Kernel, export, log},
     memory::{Call, Element, Input, Output, Reader, Writer},
 };
+#[cfg(feature = "chip")]
+pub use bindings::chip::sunmao::kernel::log::Level as LogLevel;
 pub use error::{Error, ErrorCode, Result};
 
 #[doc(hidden)]

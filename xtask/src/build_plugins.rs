@@ -29,10 +29,17 @@ struct Component {
     place: Place,
 }
 
-const SIMD: &[&str] = &["-Ctarget-feature=+simd128,+relaxed-simd"];
+/// What the chip `simd128` may use.
+pub(crate) const SIMD: &[&str] = &["-Ctarget-feature=+simd128,+relaxed-simd"];
 
 const COMPONENTS: &[Component] = &[
-    Component { name: "portable", package: "sunmao-portable", features: &["plugin"], flags: &[], place: Place::Plugins },
+    Component {
+        name: "portable",
+        package: "sunmao-portable",
+        features: &["plugin"],
+        flags: &[],
+        place: Place::Plugins,
+    },
     Component { name: "simd128", package: "sunmao-simd128", features: &[], flags: SIMD, place: Place::Plugins },
     Component { name: "import-onnx", package: "sunmao-import-onnx", features: &[], flags: &[], place: Place::Plugins },
     Component { name: "minimal", package: "kernel-minimal", features: &[], flags: &[], place: Place::Guests },
@@ -54,8 +61,15 @@ impl Component {
 pub(crate) fn run(names: &[String], all: bool) -> Result<()> {
     let chosen = choose(names, all)?;
     let toolchain = setup::wasm_toolchain()?;
+    let mut broken = Vec::new();
     for component in chosen {
-        build(component, toolchain).with_context(|| format!("cannot build the component `{}`", component.name))?;
+        if let Err(error) = build(component, toolchain) {
+            eprintln!("error: {error:#}");
+            broken.push(component.name);
+        }
+    }
+    if !broken.is_empty() {
+        bail!("these components were not built: {}", broken.join(", "));
     }
     Ok(())
 }
@@ -91,12 +105,7 @@ fn build(component: &Component, toolchain: WasmToolchain) -> Result<()> {
     let path = component.path();
     let changed = workspace::write_if_changed(&path, &bytes)?;
     let note = if changed { "" } else { "  (unchanged)" };
-    println!(
-        "{}  {} bytes  sha256 {}{note}",
-        workspace::shown(&path),
-        bytes.len(),
-        componentise::digest(&bytes)
-    );
+    println!("{}  {} bytes  sha256 {}{note}", workspace::shown(&path), bytes.len(), componentise::digest(&bytes));
     Ok(())
 }
 

@@ -22,7 +22,8 @@ pub(crate) fn knows(package: &str) -> bool {
 /// Installs packages, without those that are only recommended.
 pub(crate) fn install(packages: &[&str]) -> Result<()> {
     // The front end is named on the command line because sudo drops the environment.
-    let mut words = vec!["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-qq", "-y", "--no-install-recommends"];
+    let mut words =
+        vec!["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-qq", "-y", "--no-install-recommends"];
     words.extend(packages);
     process::run_within(&mut as_root(&words)?, Duration::from_secs(1200))
 }

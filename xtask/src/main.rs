@@ -3,12 +3,21 @@
 //! One file for each command. `cargo xtask demo` and `cargo xtask test` do all that the others do when they need it, so nobody runs
 //! `setup` by hand. Nothing here is part of the product: the server is `host`, and it never calls this crate.
 
+mod bench;
 mod build_plugins;
+mod check;
 mod componentise;
 mod debian;
+mod demo;
+mod figures;
+mod http;
 mod models;
+mod notes;
 mod process;
 mod setup;
+mod test;
+mod tidy;
+mod wav;
 mod workspace;
 
 use anyhow::Result;
@@ -43,12 +52,44 @@ enum Command {
         #[arg(short, long)]
         output: PathBuf,
     },
+    /// Builds everything, serves the bundled model, sends a real request and prints the answer
+    Demo {
+        /// Keeps serving until Ctrl-C
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Runs everything that CI runs
+    Test {
+        /// Only tests whose name contains this
+        filter: Option<String>,
+    },
     /// Gets and makes the models that the figures are measured on (about 300 MB of downloads)
     Models {
         /// Makes models, inputs and expected outputs anew even where they exist
         #[arg(long)]
         fresh: bool,
     },
+    /// Runs the peers that the figures are compared with
+    Bench {
+        /// Names of models; without any, all of them
+        names: Vec<String>,
+        /// Thread counts to measure
+        #[arg(long, value_delimiter = ',', default_value = "1,2")]
+        threads: Vec<u32>,
+    },
+    /// Measures the figures of an area afresh and prints `name  value  goal  ok|short` for each
+    Figures {
+        /// Which figures
+        #[arg(value_enum)]
+        area: figures::Area,
+        /// Takes a sample of each
+        #[arg(long)]
+        quick: bool,
+    },
+    /// Checks what the compiler does not: arrows between rooms, places of unsafe, frozen files, names, texts
+    Tidy,
+    /// Formatting, lints and tidy, without building components or running tests
+    Check,
 }
 
 fn main() -> ExitCode {
@@ -67,7 +108,13 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Setup => setup::wasm_toolchain().map(drop)?,
         Command::BuildPlugins { names, all } => build_plugins::run(&names, all)?,
         Command::Componentise { input, output } => componentise::run(&input, &output)?,
+        Command::Demo { keep } => demo::run(keep)?,
+        Command::Test { filter } => test::run(filter.as_deref())?,
         Command::Models { fresh } => models::run(fresh).map(drop)?,
+        Command::Bench { names, threads } => bench::run(&names, &threads)?,
+        Command::Figures { area, quick } => return figures::run(area, quick),
+        Command::Tidy => tidy::run()?,
+        Command::Check => check::run()?,
     }
     Ok(ExitCode::SUCCESS)
 }

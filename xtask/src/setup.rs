@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-const TARGET: &str = "wasm32-unknown-unknown";
+/// The target of all components.
+pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 const FORCE: &str = "SUNMAO_WASM_TOOLCHAIN";
 /// rustup downloads about 25 MB; where the network drops packets it would wait for ever.
 const RUSTUP_LIMIT: Duration = Duration::from_secs(180);
@@ -176,7 +177,9 @@ fn install_by_debian() -> Result<()> {
     };
     debian::install(set.packages)?;
     if !debian_is_complete() {
-        bail!("the packages are installed, but {DEBIAN_RUSTC}, {DEBIAN_CARGO}, the library's sources or the linker is missing");
+        bail!(
+            "the packages are installed, but {DEBIAN_RUSTC}, {DEBIAN_CARGO}, the library's sources or the linker is missing"
+        );
     }
     Ok(())
 }

@@ -93,7 +93,7 @@ fn broadcast_inputs(scope: &Scope<'_>, inputs: std::ops::Range<usize>) -> Result
 }
 
 /// The shape that two shapes broadcast to.
-pub(super) fn broadcast(a: &[Dim], b: &[Dim]) -> Result<Vec<Dim>, String> {
+pub(crate) fn broadcast(a: &[Dim], b: &[Dim]) -> Result<Vec<Dim>, String> {
     let rank = a.len().max(b.len());
     let at = |shape: &[Dim], axis: usize| match (axis + shape.len()).checked_sub(rank) {
         Some(own) => shape[own],

@@ -156,8 +156,12 @@ impl PoolGeometry {
         let mut axes = self.axes.clone();
         if matches!(self.auto_pad, AutoPad::SameUpper | AutoPad::SameLower) {
             for (axis, dim) in axes.iter_mut().zip(input) {
-                let Some(size) = dim.known() else { return Ok(None) };
-                let total = axis.same_padding(size)?;
+                let total = match dim.known() {
+                    Some(size) => axis.same_padding(size)?,
+                    // Steps of 1 need the same padding at every length.
+                    None if axis.stride == 1 => axis.extent()? - 1,
+                    None => return Ok(None),
+                };
                 let small = total / 2;
                 (axis.pad_begin, axis.pad_end) =
                     if self.auto_pad == AutoPad::SameUpper { (small, total - small) } else { (total - small, small) };

@@ -185,8 +185,9 @@ fn range_length(scope: &Scope<'_>) -> Result<Dim, String> {
             Dim::Known(u64::try_from(count).map_err(|_| "has too many elements")?)
         }
         (Some(Elem::Float(start)), Some(Elem::Float(limit)), Some(Elem::Float(step))) => {
+            // NaN counts as none.
             let count = ((limit - start) / step).ceil().max(0.0);
-            if !(count <= super::AXIS_MAX as f64) {
+            if count > super::AXIS_MAX as f64 {
                 return Err("has too many elements".to_owned());
             }
             Dim::Known(count as u64)

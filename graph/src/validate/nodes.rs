@@ -72,6 +72,16 @@ pub(super) fn check_edges(graph: &Graph, errors: &mut GraphErrors) {
     }
 }
 
+/// A node without a name gets that of its first result, so that messages can name it.
+pub(super) fn name_unnamed(graph: &mut Graph) {
+    let Graph { nodes, values, .. } = graph;
+    for node in nodes.iter_mut().filter(|node| node.name.is_empty()) {
+        if let Some(output) = node.outputs.iter().flatten().next() {
+            node.name.clone_from(&values[output.index()].name);
+        }
+    }
+}
+
 /// Lists every operator that is not known, all at once.
 pub(super) fn check_operators(graph: &Graph, errors: &mut GraphErrors) {
     let mut unknown = BTreeMap::<(String, String), (usize, Vec<String>)>::new();

@@ -44,7 +44,9 @@ impl<'a> Checker<'a> {
         let server = match document.get_ref().get("server") {
             Some(value) => {
                 let line = self.line(value.span().start);
-                let DeValue::Table(table) = value.get_ref() else { return Err(self.invalid(line, "`server` is not a section", "write it as [server]")) };
+                let DeValue::Table(table) = value.get_ref() else {
+                    return Err(self.invalid(line, "`server` is not a section", "write it as [server]"));
+                };
                 self.section(table, &sections["[server]"], "[server]", line)?
             }
             None => Default::default(),
@@ -61,14 +63,22 @@ impl<'a> Checker<'a> {
         Ok(File { top, server, plugin: bare(plugin), chip: bare(chip), importer: bare(importer), model: bare(model) })
     }
 
-    fn trust(&self, document: &Spanned<DeTable<'_>>, trust: Trust, plugins: &Entries<PluginEntry>) -> Result<(), ConfigError> {
+    fn trust(
+        &self,
+        document: &Spanned<DeTable<'_>>,
+        trust: Trust,
+        plugins: &Entries<PluginEntry>,
+    ) -> Result<(), ConfigError> {
         match trust {
             Trust::Any => Ok(()),
             Trust::Pinned => match plugins.iter().find(|(plugin, _)| plugin.sha256.is_empty()) {
                 Some((plugin, line)) => Err(self.invalid(
                     *line,
                     format!("plugin `{}` has no sha256, and trust = \"pinned\" takes only pinned plugins", plugin.name),
-                    format!("add the line that `host plugin verify {}` prints, or set trust = \"any\"", plugin.path.display()),
+                    format!(
+                        "add the line that `host plugin verify {}` prints, or set trust = \"any\"",
+                        plugin.path.display()
+                    ),
                 )),
                 None => Ok(()),
             },
@@ -87,7 +97,9 @@ impl<'a> Checker<'a> {
         let mut seen = BTreeMap::new();
         for (plugin, line) in plugins {
             self.name(&plugin.name, 64, *line, "[[plugin]]")?;
-            if !plugin.sha256.is_empty() && (plugin.sha256.len() != 64 || !plugin.sha256.bytes().all(|byte| byte.is_ascii_hexdigit())) {
+            if !plugin.sha256.is_empty()
+                && (plugin.sha256.len() != 64 || !plugin.sha256.bytes().all(|byte| byte.is_ascii_hexdigit()))
+            {
                 return Err(self.invalid(
                     *line,
                     format!("the sha256 of plugin `{}` is not 64 hexadecimal digits", plugin.name),
@@ -95,7 +107,11 @@ impl<'a> Checker<'a> {
                 ));
             }
             if let Some(first) = seen.insert(plugin.name.as_str(), *line) {
-                return Err(self.invalid(*line, format!("two plugins are named `{}` (the other one in line {first})", plugin.name), "rename one of them"));
+                return Err(self.invalid(
+                    *line,
+                    format!("two plugins are named `{}` (the other one in line {first})", plugin.name),
+                    "rename one of them",
+                ));
             }
         }
         Ok(())
@@ -107,10 +123,18 @@ impl<'a> Checker<'a> {
             for name in std::iter::once(&chip.name).chain(&chip.alias) {
                 self.name(name, 64, *line, "[[chip]]")?;
                 if name == "auto" {
-                    return Err(self.invalid(*line, "no chip can be named `auto`: it means the best one", "choose another name"));
+                    return Err(self.invalid(
+                        *line,
+                        "no chip can be named `auto`: it means the best one",
+                        "choose another name",
+                    ));
                 }
                 if let Some(first) = seen.insert(name.as_str(), *line) {
-                    return Err(self.invalid(*line, format!("two chips answer to `{name}` (the other one in line {first})"), "rename one of them, or remove the alias"));
+                    return Err(self.invalid(
+                        *line,
+                        format!("two chips answer to `{name}` (the other one in line {first})"),
+                        "rename one of them, or remove the alias",
+                    ));
                 }
             }
             self.refers(&chip.plugin, plugins, *line, &format!("chip `{}`", chip.name))?;
@@ -129,7 +153,10 @@ impl<'a> Checker<'a> {
             if let Some(first) = seen.insert((model.name.as_str(), model.version), *line) {
                 return Err(self.invalid(
                     *line,
-                    format!("two models are named `{}` and have version {} (the other one in line {first})", model.name, model.version),
+                    format!(
+                        "two models are named `{}` and have version {} (the other one in line {first})",
+                        model.name, model.version
+                    ),
                     "give one of them another name or version",
                 ));
             }
@@ -170,10 +197,15 @@ impl<'a> Checker<'a> {
     ) -> Result<Entries<T>, ConfigError> {
         let Some(value) = document.get(key) else { return Ok(Vec::new()) };
         let line = self.line(value.span().start);
-        let wrong = || self.invalid(line, format!("`{key}` is not a list of entries"), format!("write each one as {title}"));
+        let wrong =
+            || self.invalid(line, format!("`{key}` is not a list of entries"), format!("write each one as {title}"));
         let DeValue::Array(array) = value.get_ref() else { return Err(wrong()) };
         if array.len() > MAX_ENTRIES {
-            return Err(self.invalid(line, format!("{} entries of {title}; at most {MAX_ENTRIES} are taken", array.len()), "remove some"));
+            return Err(self.invalid(
+                line,
+                format!("{} entries of {title}; at most {MAX_ENTRIES} are taken", array.len()),
+                "remove some",
+            ));
         }
         array
             .iter()
@@ -185,14 +217,27 @@ impl<'a> Checker<'a> {
             .collect()
     }
 
-    fn section<T: for<'d> Deserialize<'d>>(&self, table: &DeTable<'_>, keys: &[Key], title: &'static str, line: usize) -> Result<T, ConfigError> {
+    fn section<T: for<'d> Deserialize<'d>>(
+        &self,
+        table: &DeTable<'_>,
+        keys: &[Key],
+        title: &'static str,
+        line: usize,
+    ) -> Result<T, ConfigError> {
         let known: Vec<_> = keys.iter().map(|key| key.name).collect();
         self.keys(table, keys, title, &known, line)?;
         self.typed(table.clone(), line)
     }
 
     /// Unknown keys, missing ones, and numbers and words outside of their ranges.
-    fn keys(&self, table: &DeTable<'_>, keys: &[Key], section: &'static str, known: &[&'static str], line: usize) -> Result<(), ConfigError> {
+    fn keys(
+        &self,
+        table: &DeTable<'_>,
+        keys: &[Key],
+        section: &'static str,
+        known: &[&'static str],
+        line: usize,
+    ) -> Result<(), ConfigError> {
         for (name, value) in table {
             let line = self.line(name.span().start);
             let Some(key) = keys.iter().find(|key| key.name == name.get_ref().as_ref()) else {
@@ -227,7 +272,11 @@ impl<'a> Checker<'a> {
             }
         }
         match keys.iter().find(|key| key.default.is_empty() && !table.contains_key(key.name)) {
-            Some(key) => Err(self.invalid(line, format!("{section} lacks `{}`", key.name), format!("add {} = ...: {}", key.name, key.range))),
+            Some(key) => Err(self.invalid(
+                line,
+                format!("{section} lacks `{}`", key.name),
+                format!("add {} = ...: {}", key.name, key.range),
+            )),
             None => Ok(()),
         }
     }

@@ -76,12 +76,18 @@ impl ConfigError {
             Self::Unreadable { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
                 "name another file with --plugins FILE, or leave it out to use every plugin in ./plugins".into()
             }
-            Self::Unreadable { path, .. } => format!("make {} readable for the user that runs the host", path.display()),
-            Self::Syntax { .. } => "correct that line; strings stand in double quotes, and `[[plugin]]` opens one entry of a list".into(),
+            Self::Unreadable { path, .. } => {
+                format!("make {} readable for the user that runs the host", path.display())
+            }
+            Self::Syntax { .. } => {
+                "correct that line; strings stand in double quotes, and `[[plugin]]` opens one entry of a list".into()
+            }
             Self::UnknownKey { nearest: Some(nearest), .. } => format!("did you mean `{nearest}`?"),
             Self::UnknownKey { known, .. } => format!("known there are {}", known.join(", ")),
             Self::OutOfRange { key, default, .. } if default.is_empty() => format!("correct `{key}`"),
-            Self::OutOfRange { key, default, .. } => format!("correct `{key}`, or remove it to get the default, {default}"),
+            Self::OutOfRange { key, default, .. } => {
+                format!("correct `{key}`, or remove it to get the default, {default}")
+            }
             Self::Invalid { help, .. } => help.clone(),
         }
     }

@@ -19,7 +19,9 @@ impl std::fmt::Display for Range {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Number(min, max) => write!(f, "a number from {min} to {max}"),
-            Self::OneOf(words) => write!(f, "one of {}", words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ")),
+            Self::OneOf(words) => {
+                write!(f, "one of {}", words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", "))
+            }
             Self::Text(text) => f.write_str(text),
         }
     }
@@ -159,7 +161,7 @@ sections! {
         host: String = "127.0.0.1".to_owned(), Range::Text("an address or a name of this machine");
         /// Port to listen on; 0 takes a free one and prints it.
         port: u64 = 8000, Range::Number(0, 65535);
-        /// Requests of one model that are computed at the same time (each has its own slot of activations); 0: as many as the model has threads.
+        /// Requests that shall find a thread at the same time: one takes at most its share, threads divided by workers. 0: one takes what is free.
         workers: u64 = 0, Range::Number(0, 256);
         /// Largest body of a request, in MiB.
         max_body_mib: u64 = 256, Range::Number(1, 65536);
@@ -169,7 +171,7 @@ sections! {
         queue: u64 = 256, Range::Number(1, 4096);
         /// Open connections; further ones wait to be accepted.
         max_connections: u64 = 4096, Range::Number(1, 1_000_000);
-        /// Time for the head of a request, in ms.
+        /// Time for the head of a request, and for which an idle connection is kept, in ms.
         header_ms: u64 = 10_000, Range::Number(100, 600_000);
         /// Longest silence inside of a request's body, in ms.
         body_idle_ms: u64 = 30_000, Range::Number(100, 600_000);
@@ -221,8 +223,6 @@ sections! {
         chip: String = String::new(), Range::Text("the name of a chip, or empty");
         /// Threads for one request; 0: what `--threads` says.
         threads: u64 = 0, Range::Number(0, 256);
-        /// Requests that are computed at the same time; 0: what `workers` says.
-        slots: u64 = 0, Range::Number(0, 256);
     }
 }
 

@@ -10,7 +10,10 @@ mod nearest;
 mod watch;
 
 pub use error::ConfigError;
-pub use keys::{ChipEntry, FastPaths, ImporterEntry, Key, ModelEntry, PluginEntry, Range, Server, Trust, Wasi, reference, sections};
+pub use keys::{
+    ChipEntry, FastPaths, ImporterEntry, Key, ModelEntry, PluginEntry, Range, Server, Top, Trust, Wasi, reference,
+    sections,
+};
 pub use nearest::nearest;
 pub use watch::{Change, Watch, dropped};
 
@@ -78,7 +81,11 @@ impl Config {
             file: path.map(Path::to_path_buf),
             trust: file.top.trust,
             plugins_dir: beside(&file.top.plugins_dir),
-            cache_dir: if file.top.cache_dir.as_os_str().is_empty() { default_cache_dir() } else { beside(&file.top.cache_dir) },
+            cache_dir: if file.top.cache_dir.as_os_str().is_empty() {
+                default_cache_dir()
+            } else {
+                beside(&file.top.cache_dir)
+            },
             server: file.server,
             plugins,
             chips: file.chip,
@@ -89,9 +96,15 @@ impl Config {
 
     /// The names besides its own that a chip answers to: those of its entry, and the two that come with the project unless the file gives them to another.
     pub fn aliases(&self, chip: &str) -> Vec<String> {
-        let mut aliases: Vec<String> = self.chips.iter().filter(|entry| entry.name == chip).flat_map(|entry| entry.alias.iter().cloned()).collect();
+        let mut aliases: Vec<String> = self
+            .chips
+            .iter()
+            .filter(|entry| entry.name == chip)
+            .flat_map(|entry| entry.alias.iter().cloned())
+            .collect();
         for (alias, of) in BUILT_IN_ALIASES {
-            let taken = self.chips.iter().any(|entry| entry.name == *alias || entry.alias.iter().any(|other| other == alias));
+            let taken =
+                self.chips.iter().any(|entry| entry.name == *alias || entry.alias.iter().any(|other| other == alias));
             if *of == chip && !taken {
                 aliases.push((*alias).to_owned());
             }

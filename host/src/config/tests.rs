@@ -52,7 +52,10 @@ threads = 2
 fn a_whole_file_is_read() {
     let config = parsed(WHOLE).unwrap();
     assert_eq!(config.plugins_dir, Path::new("/etc/sunmao/dropped"));
-    assert_eq!((config.server.port, config.server.max_body_mib, config.server.host.as_str()), (8080, 1024, "127.0.0.1"));
+    assert_eq!(
+        (config.server.port, config.server.max_body_mib, config.server.host.as_str()),
+        (8080, 1024, "127.0.0.1")
+    );
     assert_eq!(config.plugin("fast").unwrap().path, Path::new("/etc/sunmao/plugins/simd128.wasm"));
     assert_eq!(config.plugin("fast").unwrap().wasi, Wasi::Inert);
     assert_eq!(config.plugin("reader").unwrap().path, Path::new("/opt/import-onnx.wasm"));
@@ -74,82 +77,142 @@ fn the_two_well_known_aliases_hold_unless_taken() {
 
 #[test]
 fn unknown_keys_name_the_nearest_known_one() {
-    refused("\n[[plugin]]\nname = \"a\"\npath = \"a\"\nmemroy_mib = 3\n", expect![[r#"
+    refused(
+        "\n[[plugin]]\nname = \"a\"\npath = \"a\"\nmemroy_mib = 3\n",
+        expect![[r#"
         plugins.toml:5: unknown key `memroy_mib` in [[plugin]]
-        help: did you mean `memory_mib`?"#]]);
-    refused("plugin_dir = \"x\"", expect![[r#"
+        help: did you mean `memory_mib`?"#]],
+    );
+    refused(
+        "plugin_dir = \"x\"",
+        expect![[r#"
         plugins.toml:1: unknown key `plugin_dir` in top level
-        help: did you mean `plugins_dir`?"#]]);
-    refused("[[chips]]\nname = \"x\"", expect![[r#"
+        help: did you mean `plugins_dir`?"#]],
+    );
+    refused(
+        "[[chips]]\nname = \"x\"",
+        expect![[r#"
         plugins.toml:1: unknown key `chips` in top level
-        help: did you mean `chip`?"#]]);
-    refused("[server]\ncolour = 1", expect![[r#"
+        help: did you mean `chip`?"#]],
+    );
+    refused(
+        "[server]\ncolour = 1",
+        expect![[r#"
         plugins.toml:2: unknown key `colour` in [server]
-        help: known there are host, port, workers, max_body_mib, buffer_mib, queue, max_connections, header_ms, body_idle_ms, drain_delay_ms, drain_ms"#]]);
+        help: known there are host, port, workers, max_body_mib, buffer_mib, queue, max_connections, header_ms, body_idle_ms, drain_delay_ms, drain_ms"#]],
+    );
 }
 
 #[test]
 fn values_outside_of_their_range_say_what_the_range_is() {
-    refused("[server]\nport = 65536", expect![[r#"
+    refused(
+        "[server]\nport = 65536",
+        expect![[r#"
         plugins.toml:2: `port` is 65536, which is not a number from 0 to 65535
-        help: correct `port`, or remove it to get the default, 8000"#]]);
-    refused("[server]\nqueue = 0", expect![[r#"
+        help: correct `port`, or remove it to get the default, 8000"#]],
+    );
+    refused(
+        "[server]\nqueue = 0",
+        expect![[r#"
         plugins.toml:2: `queue` is 0, which is not a number from 1 to 4096
-        help: correct `queue`, or remove it to get the default, 256"#]]);
-    refused("[server]\nqueue = 99999999999999999999999", expect![[r#"
+        help: correct `queue`, or remove it to get the default, 256"#]],
+    );
+    refused(
+        "[server]\nqueue = 99999999999999999999999",
+        expect![[r#"
         plugins.toml:2: `queue` is 99999999999999999999999, which is not a number from 1 to 4096
-        help: correct `queue`, or remove it to get the default, 256"#]]);
-    refused("[server]\nqueue = \"many\"", expect![[r#"
+        help: correct `queue`, or remove it to get the default, 256"#]],
+    );
+    refused(
+        "[server]\nqueue = \"many\"",
+        expect![[r#"
         plugins.toml:2: `queue` is "many", which is not a number from 1 to 4096
-        help: correct `queue`, or remove it to get the default, 256"#]]);
-    refused("trust = \"all\"", expect![[r#"
+        help: correct `queue`, or remove it to get the default, 256"#]],
+    );
+    refused(
+        "trust = \"all\"",
+        expect![[r#"
         plugins.toml:1: `trust` is "all", which is not one of "any", "pinned", "signed"
-        help: correct `trust`, or remove it to get the default, "any""#]]);
-    refused("\nplugins_dir = 7", expect![[r#"
+        help: correct `trust`, or remove it to get the default, "any""#]],
+    );
+    refused(
+        "\nplugins_dir = 7",
+        expect![[r#"
         plugins.toml:2: invalid type: integer `7`, expected path string
-        help: correct that line; strings stand in double quotes, and `[[plugin]]` opens one entry of a list"#]]);
+        help: correct that line; strings stand in double quotes, and `[[plugin]]` opens one entry of a list"#]],
+    );
 }
 
 #[test]
 fn broken_text_names_its_line() {
-    refused("trust = \"any\"\nplugins_dir = plugins\n", expect![[r#"
+    refused(
+        "trust = \"any\"\nplugins_dir = plugins\n",
+        expect![[r#"
         plugins.toml:2: string values must be quoted, expected literal string
-        help: correct that line; strings stand in double quotes, and `[[plugin]]` opens one entry of a list"#]]);
-    refused("[plugin]\nname = \"x\"", expect![[r#"
+        help: correct that line; strings stand in double quotes, and `[[plugin]]` opens one entry of a list"#]],
+    );
+    refused(
+        "[plugin]\nname = \"x\"",
+        expect![[r#"
         plugins.toml:1: `plugin` is not a list of entries
-        help: write each one as [[plugin]]"#]]);
+        help: write each one as [[plugin]]"#]],
+    );
 }
 
 #[test]
 fn entries_must_agree_with_each_other() {
-    refused("[[plugin]]\nname = \"a\"", expect![[r#"
+    refused(
+        "[[plugin]]\nname = \"a\"",
+        expect![[r#"
         plugins.toml:1: [[plugin]] lacks `path`
-        help: add path = ...: a path (required)"#]]);
-    refused("[[plugin]]\nname = \"simd128\"\npath = \"a\"\n[[chip]]\nname = \"fast\"\nplugin = \"simd182\"", expect![[r#"
+        help: add path = ...: a path (required)"#]],
+    );
+    refused(
+        "[[plugin]]\nname = \"simd128\"\npath = \"a\"\n[[chip]]\nname = \"fast\"\nplugin = \"simd182\"",
+        expect![[r#"
         plugins.toml:4: chip `fast` wants plugin `simd182`, which no [[plugin]] names
-        help: did you mean `simd128`?"#]]);
-    refused("[[plugin]]\nname = \"a\"\npath = \"a\"\n[[chip]]\nname = \"auto\"\nplugin = \"a\"", expect![[r#"
+        help: did you mean `simd128`?"#]],
+    );
+    refused(
+        "[[plugin]]\nname = \"a\"\npath = \"a\"\n[[chip]]\nname = \"auto\"\nplugin = \"a\"",
+        expect![[r#"
         plugins.toml:4: no chip can be named `auto`: it means the best one
-        help: choose another name"#]]);
-    refused("[[plugin]]\nname = \"a\"\npath = \"a\"\n[[plugin]]\nname = \"a\"\npath = \"b\"", expect![[r#"
+        help: choose another name"#]],
+    );
+    refused(
+        "[[plugin]]\nname = \"a\"\npath = \"a\"\n[[plugin]]\nname = \"a\"\npath = \"b\"",
+        expect![[r#"
         plugins.toml:4: two plugins are named `a` (the other one in line 1)
-        help: rename one of them"#]]);
-    refused("[[plugin]]\nname = \"a\"\npath = \"a\"\nsha256 = \"12\"", expect![[r#"
+        help: rename one of them"#]],
+    );
+    refused(
+        "[[plugin]]\nname = \"a\"\npath = \"a\"\nsha256 = \"12\"",
+        expect![[r#"
         plugins.toml:1: the sha256 of plugin `a` is not 64 hexadecimal digits
-        help: `sha256sum a` prints it"#]]);
-    refused("[[model]]\nname = \"../x\"\npath = \"a\"", expect![[r#"
+        help: `sha256sum a` prints it"#]],
+    );
+    refused(
+        "[[model]]\nname = \"../x\"\npath = \"a\"",
+        expect![[r#"
         plugins.toml:1: `../x` is no name for an entry of [[model]]
-        help: use letters, digits, `-`, `_` and `.`, at most 128, and not only dots"#]]);
+        help: use letters, digits, `-`, `_` and `.`, at most 128, and not only dots"#]],
+    );
 }
 
 #[test]
 fn trust_is_kept() {
-    refused("trust = \"pinned\"\n[[plugin]]\nname = \"a\"\npath = \"a.wasm\"", expect![[r#"
+    refused(
+        "trust = \"pinned\"\n[[plugin]]\nname = \"a\"\npath = \"a.wasm\"",
+        expect![[r#"
         plugins.toml:2: plugin `a` has no sha256, and trust = "pinned" takes only pinned plugins
-        help: add the line that `host plugin verify a.wasm` prints, or set trust = "any""#]]);
-    refused("\ntrust = \"signed\"", expect![[r#"
+        help: add the line that `host plugin verify a.wasm` prints, or set trust = "any""#]],
+    );
+    refused(
+        "\ntrust = \"signed\"",
+        expect![[r#"
         plugins.toml:2: trust = "signed" is not available yet: this version cannot check signatures
-        help: set trust = "pinned" and give every [[plugin]] its sha256; that binds the exact content"#]]);
+        help: set trust = "pinned" and give every [[plugin]] its sha256; that binds the exact content"#]],
+    );
 }
 
 #[test]
@@ -165,7 +228,7 @@ fn every_key_has_a_text_and_numbers_have_a_range_that_holds_the_default() {
             count += 1;
         }
     }
-    assert_eq!(count, 31);
+    assert_eq!(count, 30);
     assert!(reference().contains("| `port` | `8000` | a number from 0 to 65535 |"));
 }
 
@@ -179,4 +242,18 @@ fn any_cut_or_changed_byte_is_an_error_or_a_file_never_a_panic() {
             let _ = parsed(&text);
         }
     }
+}
+
+#[test]
+fn the_reference_page_says_what_the_keys_say() {
+    // UPDATE_EXPECT=1 writes it afresh.
+    expect_test::expect_file![concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/plugins.toml.md")].assert_eq(&reference());
+}
+
+#[test]
+fn the_projects_own_file_is_taken() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../plugins.toml");
+    let config = Config::load(Path::new(path)).unwrap();
+    assert_eq!(config.aliases("simd128"), ["TYPE_A"]);
+    assert_eq!(config.aliases("portable"), ["TYPE_B"]);
 }

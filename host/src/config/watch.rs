@@ -79,7 +79,12 @@ impl Watch {
                 changes.push(Change::Settled(path.clone()));
             }
         }
-        let gone: Vec<_> = self.reported.keys().filter(|path| !now.contains_key(*path) && !self.before.contains_key(*path)).cloned().collect();
+        let gone: Vec<_> = self
+            .reported
+            .keys()
+            .filter(|path| !now.contains_key(*path) && !self.before.contains_key(*path))
+            .cloned()
+            .collect();
         for path in gone {
             self.reported.remove(&path);
             changes.push(Change::Gone(path));

@@ -8,7 +8,8 @@ mod registry;
 mod select;
 mod support;
 
-pub use operation::{Constants, operation, value_bytes};
+pub(crate) use operation::attributes;
+pub use operation::{operation, value_bytes};
 pub use registry::{Chip, Refusal, Registry, UnknownChip};
 pub use select::{Placed, Placer, Selector};
 pub use support::{NotCovered, covers};

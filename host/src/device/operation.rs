@@ -2,17 +2,11 @@
 
 use super::DeviceError;
 use std::collections::BTreeMap;
-use sunmao_graph::{Attribute, Content, Graph, Node, Role, ValueId};
+use sunmao_graph::{Attribute, Content, Graph, Node, Role, ValueId, Weights};
 use sunmao_plugin_sdk::abi;
 
 /// Constants up to this size come with their bytes, so that a kernel can settle axes, pads and bounds in `prepare`.
 const LITERAL_BYTES: u64 = 4096;
-
-/// Reads constants that the graph refers to. Brought by whoever holds the model's files.
-pub trait Constants {
-    /// The constant's bytes: little-endian, dense.
-    fn bytes(&self, value: ValueId) -> Result<std::sync::Arc<[u8]>, DeviceError>;
-}
 
 /// Bytes of a value whose shape and type are known.
 pub fn value_bytes(graph: &Graph, id: ValueId) -> Result<u64, DeviceError> {
@@ -26,9 +20,9 @@ pub fn value_bytes(graph: &Graph, id: ValueId) -> Result<u64, DeviceError> {
 }
 
 /// The operation that `node` is, at the shapes of `graph`.
-pub fn operation(graph: &Graph, node: &Node, constants: &dyn Constants) -> Result<abi::Operation, DeviceError> {
+pub fn operation(graph: &Graph, node: &Node, weights: &dyn Weights) -> Result<abi::Operation, DeviceError> {
     let operands = |ids: &[Option<ValueId>]| -> Result<Vec<Option<abi::Operand>>, DeviceError> {
-        ids.iter().map(|id| id.map(|id| operand(graph, id, constants)).transpose()).collect()
+        ids.iter().map(|id| id.map(|id| operand(graph, id, weights)).transpose()).collect()
     };
     let epilogue = node.epilogue.iter().map(|step| {
         Ok(abi::EpilogueStep {
@@ -48,7 +42,7 @@ pub fn operation(graph: &Graph, node: &Node, constants: &dyn Constants) -> Resul
     })
 }
 
-fn operand(graph: &Graph, id: ValueId, constants: &dyn Constants) -> Result<abi::Operand, DeviceError> {
+fn operand(graph: &Graph, id: ValueId, weights: &dyn Weights) -> Result<abi::Operand, DeviceError> {
     let value = graph.value(id);
     let bytes = value_bytes(graph, id)?;
     let too_large = || DeviceError::TooLarge {
@@ -62,7 +56,10 @@ fn operand(graph: &Graph, id: ValueId, constants: &dyn Constants) -> Result<abi:
     let shape = value.concrete().unwrap_or_default();
     let literal = match &value.role {
         Role::Constant(Content::Bytes(bytes)) if bytes.len() as u64 <= LITERAL_BYTES => Some(bytes.to_vec()),
-        Role::Constant(Content::Weight(_)) if bytes <= LITERAL_BYTES => Some(constants.bytes(id)?.to_vec()),
+        Role::Constant(Content::Weight(weight)) if bytes <= LITERAL_BYTES => {
+            let failed = |reason| DeviceError::Constant { value: value.name.clone(), reason };
+            Some(weights.bytes(value, weight).map_err(failed)?.to_vec())
+        }
         _ => None,
     };
     Ok(abi::Operand {
@@ -77,7 +74,7 @@ fn operand(graph: &Graph, id: ValueId, constants: &dyn Constants) -> Result<abi:
     })
 }
 
-fn attributes(attributes: &BTreeMap<String, Attribute>) -> Result<Vec<abi::Kv>, DeviceError> {
+pub(crate) fn attributes(attributes: &BTreeMap<String, Attribute>) -> Result<Vec<abi::Kv>, DeviceError> {
     let convert = |(key, attribute): (&String, &Attribute)| {
         let val = match attribute {
             Attribute::Integer(value) => abi::Attribute::Integer(*value),

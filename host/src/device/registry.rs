@@ -83,6 +83,7 @@ impl Registry {
     pub fn add_chip(&self, chip: Chip) {
         let mut inner = self.inner.write().expect("registry lock: no holder panics");
         let chip = Arc::new(chip);
+        inner.refused.retain(|refusal| refusal.path != chip.plugin.path());
         match inner.chips.iter().position(|other| other.name == chip.name) {
             Some(at) => inner.chips[at] = chip,
             None => inner.chips.push(chip),
@@ -95,6 +96,7 @@ impl Registry {
             Kind::Chip(facts) => self.add_chip(Chip::new(facts.info.id.clone(), Vec::new(), true, plugin)),
             Kind::Importer(_) => {
                 let mut inner = self.inner.write().expect("registry lock: no holder panics");
+                inner.refused.retain(|refusal| refusal.path != plugin.path());
                 inner.importers.retain(|other| other.path() != plugin.path());
                 inner.importers.push(plugin);
             }

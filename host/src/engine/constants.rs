@@ -10,14 +10,8 @@ use crate::plan::{Constant, Form, Plan, PlanError};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::sync::Arc;
-use sunmao_graph::{Content, Role, ValueId, Weight};
+use sunmao_graph::{Content, Role, ValueId, Weight, Weights};
 use sunmao_plugin_sdk::abi;
-
-/// Reads weights of a model's files.
-pub trait ConstantSource: Send + Sync {
-    /// The bytes of a weight: little-endian, dense.
-    fn weight(&self, value: &sunmao_graph::Value, weight: &Weight) -> Result<Arc<[u8]>, String>;
-}
 
 /// Segments start on pages of their own.
 const SEGMENT_ALIGN: u64 = 65536;
@@ -67,7 +61,7 @@ impl ConstantStore {
     pub(super) fn place(
         &mut self,
         plan: &Plan,
-        source: &dyn ConstantSource,
+        weights: &dyn Weights,
         executor: &Executor,
         packer: &mut Member,
     ) -> Result<Vec<u64>, EngineError> {
@@ -94,7 +88,7 @@ impl ConstantStore {
         }
         if end > start {
             let region = Region::anonymous("sunmao-constants", (end - start).next_multiple_of(SEGMENT_ALIGN))?;
-            let mut writer = Writer { plan, source, layout: executor.layout(), region: &region, start, packer };
+            let mut writer = Writer { plan, weights, layout: executor.layout(), region: &region, start, packer };
             for (constant, at) in fresh {
                 writer.write(constant, at)?;
             }
@@ -129,7 +123,7 @@ fn missing(value: &str, reason: impl ToString) -> PlanError {
 /// Fills one segment.
 struct Writer<'a> {
     plan: &'a Plan,
-    source: &'a dyn ConstantSource,
+    weights: &'a dyn Weights,
     layout: &'a Layout,
     region: &'a Region,
     /// Arena offset of the segment.
@@ -159,7 +153,7 @@ impl Writer<'_> {
         let bytes = match &value.role {
             Role::Constant(Content::Bytes(bytes)) => bytes.clone(),
             Role::Constant(Content::Weight(weight)) => {
-                self.source.weight(value, weight).map_err(|reason| missing(&value.name, reason))?
+                self.weights.bytes(value, weight).map_err(|reason| missing(&value.name, reason))?
             }
             _ => return Err(missing(&value.name, "it is no constant").into()),
         };

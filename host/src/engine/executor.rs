@@ -1,16 +1,17 @@
 //! A model's arena and members, and the plans that are loaded on them.
 
 use super::arena::Layout;
-use super::constants::{ConstantSource, ConstantStore};
+use super::constants::ConstantStore;
 use super::member::Member;
 use super::native::NativeDispatch;
 use super::EngineError;
 use crate::device::Place;
 use crate::memory::{Mapping, Region, Sharing, available_bytes};
 use crate::plan::{MemoryUse, Plan};
-use crate::plugin::{ChipInstance, Plugin};
+use crate::plugin::Plugin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use sunmao_graph::Weights;
 
 /// A plan whose constants are in place and whose native dispatches are bound.
 pub struct Loaded {
@@ -59,7 +60,7 @@ impl Executor {
     }
 
     /// Places the constants of `plan` and binds its native dispatches.
-    pub fn load(&self, plan: Arc<Plan>, source: &dyn ConstantSource) -> Result<Loaded, EngineError> {
+    pub fn load(&self, plan: Arc<Plan>, weights: &dyn Weights) -> Result<Loaded, EngineError> {
         if plan.memory.slot > self.layout.slot_stride {
             return Err(EngineError::ArenaFull {
                 what: "a slot",
@@ -70,10 +71,10 @@ impl Executor {
         let constants_at = {
             let mut packer = self.member(0);
             if plan.dispatches.iter().any(|dispatch| dispatch.place == Place::Chip) {
-                packer.instance(self)?;
+                packer.wake(self)?;
             }
             let mut store = self.constants.lock().expect("constants lock: no holder panics");
-            store.place(&plan, source, self, &mut packer)?
+            store.place(&plan, weights, self, &mut packer)?
         };
         let bind = |dispatch: &crate::plan::Dispatch| match dispatch.place {
             Place::Chip => Ok(None),
@@ -83,12 +84,6 @@ impl Executor {
         let has_chip_dispatches = plan.dispatches.iter().any(|dispatch| dispatch.place == Place::Chip);
         let id = self.next_plan.fetch_add(1, Ordering::Relaxed);
         Ok(Loaded { plan, id, constants_at, native, has_chip_dispatches })
-    }
-
-    /// Lends an instance of the chip to `ask`, for planning.
-    pub fn ask_chip<R>(&self, ask: impl FnOnce(&mut ChipInstance) -> R) -> Result<R, EngineError> {
-        let mut member = self.member(0);
-        Ok(ask(member.instance(self)?))
     }
 
     /// Binds `loaded` on every member now, so that the first request does not pay for it.

@@ -50,9 +50,9 @@ impl Member {
         Ok(self.live.as_mut().expect("made just now"))
     }
 
-    /// An instance to ask, for the planner.
-    pub(super) fn instance(&mut self, executor: &Executor) -> Result<&mut ChipInstance, EngineError> {
-        Ok(&mut self.live(executor)?.instance)
+    /// Makes the instance when there is none, for packing.
+    pub(super) fn wake(&mut self, executor: &Executor) -> Result<(), EngineError> {
+        self.live(executor).map(|_| ())
     }
 
     /// Lets the chip pack a constant that lies in `staging`.
@@ -67,7 +67,7 @@ impl Member {
         dst: u64,
         bytes: u64,
     ) -> Result<(), EngineError> {
-        let live = self.live.as_mut().expect("the planner has asked this instance just before");
+        let live = self.live.as_mut().expect("woken before packing");
         live.instance.map(staging_at, staging, 0, staging.bytes(), Sharing::Shared)?;
         let kernel = live.instance.prepare(operation)?;
         let packed = live.instance.pack(kernel, input, source, dst, bytes);

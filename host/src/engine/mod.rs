@@ -14,7 +14,6 @@ mod native;
 mod replay;
 
 pub use arena::Layout;
-pub use constants::ConstantSource;
 pub use evaluate::PortableEvaluator;
 pub use executor::{Executor, Loaded};
 pub use replay::Run;

@@ -83,3 +83,89 @@ impl NativeDispatch {
         }
     }
 }
+
+/// Runs one operation on bytes that the caller holds, with the portable kernel. `outputs` says how many bytes each present output has.
+pub(super) fn run_once(
+    operation: &abi::Operation,
+    inputs: &[&[u8]],
+    outputs: &[usize],
+) -> Result<Vec<Vec<u8>>, sdk::Error> {
+    const ALIGNMENT: usize = 64;
+    let kernel = native_kernel(Place::Portable, operation)?;
+    let requirements = kernel.requirements();
+    // Lay out operands, packed forms in place of constants, and the workspace, one behind the other.
+    let mut packed = Vec::new();
+    let mut pieces: Vec<(usize, Option<&[u8]>)> = Vec::new();
+    let mut given = inputs.iter();
+    for (index, operand) in operation.inputs.iter().enumerate() {
+        if operand.is_none() {
+            continue;
+        }
+        let bytes = given.next().ok_or_else(|| sdk::Error::invalid("an input has no bytes").at(index))?;
+        match requirements.packed.iter().find(|packed| packed.input as usize == index) {
+            None => pieces.push((bytes.len(), Some(bytes))),
+            Some(form) => {
+                let mut buffer = vec![0; form.bytes as usize];
+                kernel.pack(form.input, Reader::of(bytes), Writer::of(&mut buffer))?;
+                pieces.push((buffer.len(), None));
+                packed.push((pieces.len() - 1, buffer));
+            }
+        }
+    }
+    let first_output = pieces.len();
+    pieces.extend(outputs.iter().map(|&bytes| (bytes, None)));
+    let mut offsets = Vec::with_capacity(pieces.len());
+    let mut end = 0usize;
+    for (bytes, _) in &pieces {
+        offsets.push(end);
+        end = (end + bytes).next_multiple_of(ALIGNMENT);
+    }
+    let workspace = end;
+    let total = end + requirements.workspace as usize;
+    if u32::try_from(total).is_err() {
+        return Err(sdk::Error::new(sdk::ErrorCode::LimitExceeded, "the operands exceed 4 GiB"));
+    }
+    // u64 elements keep the start aligned for every element type.
+    let mut arena = vec![0u64; total.div_ceil(8)];
+    let start: *mut u8 = arena.as_mut_ptr().cast();
+    let filled = pieces.iter().enumerate().filter_map(|(i, (_, bytes))| bytes.map(|bytes| (i, bytes)));
+    for (index, bytes) in filled.chain(packed.iter().map(|(index, bytes)| (*index, &bytes[..]))) {
+        // SAFETY: `arena` has `total` bytes, and piece `index` lies inside at `offsets[index]` with the length of `bytes`.
+        unsafe { start.add(offsets[index]).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+    }
+    let operands = operation.inputs.iter().enumerate().map(|(i, o)| (Some(i), o));
+    let operands = operands.chain(operation.outputs.iter().map(|o| (None, o)));
+    let present = operands.filter_map(|(index, operand)| operand.as_ref().map(|operand| (index, operand)));
+    let views: Vec<abi::View> = present
+        .zip(&offsets)
+        .map(|((index, operand), &offset)| {
+            let form = requirements.packed.iter().find(|packed| Some(packed.input as usize) == index);
+            abi::View {
+                offset: offset as u32,
+                slotted: false,
+                dtype: if form.is_some() { 2 } else { operand.dtype },
+                shape: form.map_or_else(|| operand.shape.clone(), |form| vec![form.bytes]),
+                strides: Vec::new(),
+                layout: 0,
+            }
+        })
+        .collect();
+    let arena_range = 0..total as u64;
+    let bindings = check_views(operation, &requirements.packed, &[], &views, arena_range, ALIGNMENT as u32)?;
+    let dispatch = kernel.bind(&bindings)?;
+    // SAFETY: every view was checked against `arena`, whose `total` bytes include the workspace behind the views, and which outlives the call.
+    let call = unsafe { Call::new(start, 0, workspace as u32, requirements.workspace, 0, 1) };
+    match catch_unwind(AssertUnwindSafe(|| dispatch.run(&call))) {
+        Ok(result) => result?,
+        Err(_) => return Err(sdk::Error::new(sdk::ErrorCode::Internal, "the portable kernel panicked")),
+    }
+    let results = outputs.iter().zip(&offsets[first_output..]);
+    Ok(results
+        .map(|(&bytes, &offset)| {
+            let mut result = vec![0; bytes];
+            // SAFETY: as above: an output of `bytes` bytes lies inside `arena` at `offset`.
+            unsafe { start.add(offset).copy_to_nonoverlapping(result.as_mut_ptr(), bytes) };
+            result
+        })
+        .collect())
+}

@@ -21,7 +21,9 @@ pub fn parse_data(text: &str, dtype: DType, shape: &[u64]) -> Result<Vec<u8>, Fo
         return Err(FormatError::malformed(format!("`data` has {found} elements, the shape {shape:?} has {wanted}")));
     }
     if nested.len() > 1 && nested != shape {
-        return Err(FormatError::malformed(format!("`data` is nested as {nested:?}, but `shape` says {shape:?}; nest it like the shape, or send it flat")));
+        return Err(FormatError::malformed(format!(
+            "`data` is nested as {nested:?}, but `shape` says {shape:?}; nest it like the shape, or send it flat"
+        )));
     }
     Ok(data)
 }
@@ -86,8 +88,14 @@ fn elements_of(text: &str, dtype: DType, most: u64, data: &mut Vec<u8>) -> Resul
 
 /// Calls `push` for each element and answers the lengths of the nesting.
 #[inline]
-fn walk(text: &str, most: u64, mut push: impl FnMut(&str) -> Result<(), &'static str>) -> Result<Vec<u64>, FormatError> {
-    let ragged = |at: usize| FormatError::malformed(format!("`data` is ragged at byte {at} of it: arrays of one level must have one length"));
+fn walk(
+    text: &str,
+    most: u64,
+    mut push: impl FnMut(&str) -> Result<(), &'static str>,
+) -> Result<Vec<u64>, FormatError> {
+    let ragged = |at: usize| {
+        FormatError::malformed(format!("`data` is ragged at byte {at} of it: arrays of one level must have one length"))
+    };
     let bytes = text.as_bytes();
     // How many items the arrays around the current place have so far; the length of the first complete array of each level.
     let (mut open, mut lengths) = (Vec::<u64>::new(), Vec::<Option<u64>>::new());
@@ -122,7 +130,10 @@ fn walk(text: &str, most: u64, mut push: impl FnMut(&str) -> Result<(), &'static
                 at += 1;
             }
             first => {
-                let end = bytes[at..].iter().position(|byte| matches!(byte, b',' | b']' | b'[' | b' ' | b'\t' | b'\n' | b'\r')).map_or(bytes.len(), |n| at + n);
+                let end = bytes[at..]
+                    .iter()
+                    .position(|byte| matches!(byte, b',' | b']' | b'[' | b' ' | b'\t' | b'\n' | b'\r'))
+                    .map_or(bytes.len(), |n| at + n);
                 if *depth_of_elements.get_or_insert(open.len()) != open.len() || lengths.len() > open.len() {
                     return Err(ragged(at));
                 }
@@ -131,10 +142,16 @@ fn walk(text: &str, most: u64, mut push: impl FnMut(&str) -> Result<(), &'static
                 }
                 count += 1;
                 if count > most {
-                    return Err(FormatError::malformed(format!("`data` has more than the {most} elements of its shape")));
+                    return Err(FormatError::malformed(format!(
+                        "`data` has more than the {most} elements of its shape"
+                    )));
                 }
                 // A text element may contain anything, delimiters too; it is refused before they matter.
-                let wanted = if matches!(first, b'"' | b'{') { Err("a number, not text or an object") } else { push(text.get(at..end).unwrap_or("")) };
+                let wanted = if matches!(first, b'"' | b'{') {
+                    Err("a number, not text or an object")
+                } else {
+                    push(text.get(at..end).unwrap_or(""))
+                };
                 wanted.map_err(|wanted| {
                     let token: String = text[at..].chars().take(24).take_while(|c| !matches!(c, ',' | ']')).collect();
                     FormatError::malformed(format!("element {} of `data` is `{token}`; expected {wanted}", count - 1))
@@ -186,8 +203,12 @@ impl Serialize for FlatData<'_> {
         match self.0.dtype {
             DType::F32 => flat!(f32),
             DType::F64 => flat!(f64),
-            DType::F16 => serializer.collect_seq(data.as_chunks::<2>().0.iter().map(|item| f16::from_le_bytes(*item).to_f32())),
-            DType::BF16 => serializer.collect_seq(data.as_chunks::<2>().0.iter().map(|item| bf16::from_le_bytes(*item).to_f32())),
+            DType::F16 => {
+                serializer.collect_seq(data.as_chunks::<2>().0.iter().map(|item| f16::from_le_bytes(*item).to_f32()))
+            }
+            DType::BF16 => {
+                serializer.collect_seq(data.as_chunks::<2>().0.iter().map(|item| bf16::from_le_bytes(*item).to_f32()))
+            }
             DType::I8 => flat!(i8),
             DType::I16 => flat!(i16),
             DType::I32 => flat!(i32),

@@ -18,24 +18,38 @@ struct Header {
 
 /// The array in the bytes of an `.npy` file. Big-endian and column-major (Fortran order) ones are brought into little-endian row-major form.
 pub fn read_npy(bytes: &[u8]) -> Result<Tensor, FormatError> {
-    let rest = bytes.strip_prefix(MAGIC).ok_or_else(|| FormatError::malformed("not an .npy file (it does not begin with \\x93NUMPY)"))?;
+    let rest = bytes
+        .strip_prefix(MAGIC)
+        .ok_or_else(|| FormatError::malformed("not an .npy file (it does not begin with \\x93NUMPY)"))?;
     let cut = || FormatError::malformed("the .npy header is cut short");
     let (length, rest) = match rest.get(..2).ok_or_else(cut)? {
-        [1, _] => (u16::from_le_bytes(rest.get(2..4).ok_or_else(cut)?.try_into().expect("two bytes")) as usize, &rest[4..]),
-        [2 | 3, _] => (u32::from_le_bytes(rest.get(2..6).ok_or_else(cut)?.try_into().expect("four bytes")) as usize, &rest[6..]),
-        [major, minor] => return Err(FormatError::malformed(format!(".npy version {major}.{minor} is not known (1, 2 and 3 are)"))),
+        [1, _] => {
+            (u16::from_le_bytes(rest.get(2..4).ok_or_else(cut)?.try_into().expect("two bytes")) as usize, &rest[4..])
+        }
+        [2 | 3, _] => {
+            (u32::from_le_bytes(rest.get(2..6).ok_or_else(cut)?.try_into().expect("four bytes")) as usize, &rest[6..])
+        }
+        [major, minor] => {
+            return Err(FormatError::malformed(format!(".npy version {major}.{minor} is not known (1, 2 and 3 are)")));
+        }
         _ => return Err(cut()),
     };
     if length > MAX_HEADER {
-        return Err(FormatError::malformed(format!("the .npy header claims {length} bytes; at most {MAX_HEADER} are read")));
+        return Err(FormatError::malformed(format!(
+            "the .npy header claims {length} bytes; at most {MAX_HEADER} are read"
+        )));
     }
-    let text = std::str::from_utf8(rest.get(..length).ok_or_else(cut)?).map_err(|_| FormatError::malformed("the .npy header is not text"))?;
+    let text = std::str::from_utf8(rest.get(..length).ok_or_else(cut)?)
+        .map_err(|_| FormatError::malformed("the .npy header is not text"))?;
     let header = Parser { text, at: 0 }.header()?;
     let data = &rest[length..];
     let wanted = dense_bytes(header.dtype, &header.shape)
         .ok_or_else(|| FormatError::malformed(format!("the .npy header's shape {:?} overflows", header.shape)))?;
     if data.len() as u64 != wanted {
-        return Err(FormatError::malformed(format!("the .npy header announces {wanted} bytes of data, the file has {}", data.len())));
+        return Err(FormatError::malformed(format!(
+            "the .npy header announces {wanted} bytes of data, the file has {}",
+            data.len()
+        )));
     }
     let width = header.dtype.bits() as usize / 8;
     let mut data = data.to_vec();
@@ -86,7 +100,8 @@ pub fn write_npy(tensor: &Tensor) -> Result<Vec<u8>, FormatError> {
     } else {
         (tensor.dtype, &tensor.data)
     };
-    let descr = descr(dtype).ok_or_else(|| FormatError::Unsupported(format!("NumPy has no element type for {dtype}")))?;
+    let descr =
+        descr(dtype).ok_or_else(|| FormatError::Unsupported(format!("NumPy has no element type for {dtype}")))?;
     let mut shape = tensor.shape.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
     if tensor.shape.len() == 1 {
         shape.push(',');
@@ -133,10 +148,13 @@ fn from_descr(descr: &str) -> Result<(DType, bool), FormatError> {
             Some("U" | "S") => " (strings are not served yet)",
             _ => "",
         };
-        FormatError::Unsupported(format!("the .npy element type `{descr}` is not supported{hint}; save it with .astype(numpy.float32) or another plain type"))
+        FormatError::Unsupported(format!(
+            "the .npy element type `{descr}` is not supported{hint}; save it with .astype(numpy.float32) or another plain type"
+        ))
     };
     let kind = descr.get(1..).ok_or_else(unsupported)?;
-    let dtype = DESCRS.iter().find(|(_, known)| &known[1..] == kind).map(|(dtype, _)| *dtype).ok_or_else(unsupported)?;
+    let dtype =
+        DESCRS.iter().find(|(_, known)| &known[1..] == kind).map(|(dtype, _)| *dtype).ok_or_else(unsupported)?;
     match descr.as_bytes()[0] {
         // Complex numbers would have to be turned half by half.
         b'>' if matches!(dtype, DType::Complex64 | DType::Complex128) => Err(unsupported()),
@@ -219,7 +237,9 @@ impl<'a> Parser<'a> {
                 "descr" => {
                     self.skip_space();
                     if self.text[self.at..].starts_with('[') {
-                        return Err(FormatError::Unsupported("the .npy file holds records, not plain numbers; save one field of it".into()));
+                        return Err(FormatError::Unsupported(
+                            "the .npy file holds records, not plain numbers; save one field of it".into(),
+                        ));
                     }
                     descr = Some(self.string()?);
                 }
@@ -227,7 +247,12 @@ impl<'a> Parser<'a> {
                 "fortran_order" if self.eat("False") => column_major = Some(false),
                 "fortran_order" => return self.fail("True or False"),
                 "shape" => shape = Some(self.tuple()?),
-                other => return Err(FormatError::malformed(format!("unknown key `{}` in the .npy header", other.escape_debug()))),
+                other => {
+                    return Err(FormatError::malformed(format!(
+                        "unknown key `{}` in the .npy header",
+                        other.escape_debug()
+                    )));
+                }
             }
             if !self.eat(",") && !self.eat("}") {
                 return self.fail("`,` or `}`");
@@ -266,7 +291,11 @@ mod tests {
         for &(dtype, _) in DESCRS {
             for shape in [vec![], vec![3], vec![2, 0, 5], vec![2, 3, 4]] {
                 let bytes = dense_bytes(dtype, &shape).unwrap();
-                let tensor = Tensor { dtype, shape, data: (0..bytes).map(|i| if dtype == DType::Bool { i as u8 % 2 } else { i as u8 }).collect() };
+                let tensor = Tensor {
+                    dtype,
+                    shape,
+                    data: (0..bytes).map(|i| if dtype == DType::Bool { i as u8 % 2 } else { i as u8 }).collect(),
+                };
                 let file = write_npy(&tensor).unwrap();
                 assert_eq!(file.len() % 64, bytes as usize % 64, "the data is aligned to 64 bytes");
                 assert_eq!(read_npy(&file).unwrap(), tensor);
@@ -276,7 +305,8 @@ mod tests {
 
     #[test]
     fn column_major_and_big_endian_become_row_major_and_little_endian() {
-        let file = npy("{'descr': '>i2', 'fortran_order': True, 'shape': (2, 3), }\n", &[0, 1, 0, 4, 0, 2, 0, 5, 0, 3, 0, 6]);
+        let file =
+            npy("{'descr': '>i2', 'fortran_order': True, 'shape': (2, 3), }\n", &[0, 1, 0, 4, 0, 2, 0, 5, 0, 3, 0, 6]);
         let tensor = read_npy(&file).unwrap();
         assert_eq!(tensor.shape, [2, 3]);
         assert_eq!(tensor.data, [1, 0, 2, 0, 3, 0, 4, 0, 5, 0, 6, 0]);
@@ -294,12 +324,20 @@ mod tests {
         let good = "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }\n";
         assert!(read_npy(&npy(good, &[0; 8])).is_ok());
         for bad in [
-            "", "{", "{'descr'", "{'descr': '<f4'", "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 'x'), }",
-            "{'descr': '<f4', 'fortran_order': Maybe, 'shape': (2,), }", "{'descr': '|O', 'fortran_order': False, 'shape': (2,), }",
-            "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (2,), }", "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), } x",
+            "",
+            "{",
+            "{'descr'",
+            "{'descr': '<f4'",
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 'x'), }",
+            "{'descr': '<f4', 'fortran_order': Maybe, 'shape': (2,), }",
+            "{'descr': '|O', 'fortran_order': False, 'shape': (2,), }",
+            "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (2,), }",
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), } x",
             "{'descr': '<f4', 'fortran_order': False, 'shape': (18446744073709551615, 18446744073709551615), }",
-            "{'descr': 'é', 'fortran_order': False, 'shape': (2,), }", "{'descr': '', 'fortran_order': False, 'shape': (2,), }",
-            "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), 'extra': 1}", "{'descr': '<f4', 'shape': (2,)}",
+            "{'descr': 'é', 'fortran_order': False, 'shape': (2,), }",
+            "{'descr': '', 'fortran_order': False, 'shape': (2,), }",
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), 'extra': 1}",
+            "{'descr': '<f4', 'shape': (2,)}",
         ] {
             assert!(read_npy(&npy(bad, &[0; 8])).is_err(), "{bad}");
         }

@@ -11,22 +11,35 @@ const MAX_UNPACKED: u64 = 16 << 30;
 
 /// The arrays of an archive with their names, in the archive's order.
 pub fn read_npz(bytes: &[u8]) -> Result<Vec<(String, Tensor)>, FormatError> {
-    let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(|error| FormatError::malformed(format!("not an .npz archive: {error}")))?;
+    let mut archive = zip::ZipArchive::new(Cursor::new(bytes))
+        .map_err(|error| FormatError::malformed(format!("not an .npz archive: {error}")))?;
     if archive.len() > MAX_ARRAYS {
-        return Err(FormatError::malformed(format!("{} entries in the .npz archive; at most {MAX_ARRAYS} are read", archive.len())));
+        return Err(FormatError::malformed(format!(
+            "{} entries in the .npz archive; at most {MAX_ARRAYS} are read",
+            archive.len()
+        )));
     }
     let mut arrays = Vec::with_capacity(archive.len());
     let mut left = MAX_UNPACKED;
     for index in 0..archive.len() {
-        let entry = archive.by_index(index).map_err(|error| FormatError::malformed(format!("entry {index} of the .npz archive: {error}")))?;
-        let name = entry.name().map_err(|error| FormatError::malformed(format!("entry {index} of the .npz archive: {error}")))?.into_owned();
+        let entry = archive
+            .by_index(index)
+            .map_err(|error| FormatError::malformed(format!("entry {index} of the .npz archive: {error}")))?;
+        let name = entry
+            .name()
+            .map_err(|error| FormatError::malformed(format!("entry {index} of the .npz archive: {error}")))?
+            .into_owned();
         let mut data = Vec::new();
         // The sizes in the directory are claims: what really comes out is what is bounded.
-        entry.take(left + 1).read_to_end(&mut data).map_err(|error| FormatError::malformed(format!("`{name}` in the .npz archive: {error}")))?;
-        left = left
-            .checked_sub(data.len() as u64)
-            .ok_or_else(|| FormatError::malformed(format!("the .npz archive unpacks to more than {} GiB", MAX_UNPACKED >> 30)))?;
-        let tensor = read_npy(&data).map_err(|error| FormatError::malformed(format!("`{name}` in the .npz archive: {error}")))?;
+        entry
+            .take(left + 1)
+            .read_to_end(&mut data)
+            .map_err(|error| FormatError::malformed(format!("`{name}` in the .npz archive: {error}")))?;
+        left = left.checked_sub(data.len() as u64).ok_or_else(|| {
+            FormatError::malformed(format!("the .npz archive unpacks to more than {} GiB", MAX_UNPACKED >> 30))
+        })?;
+        let tensor = read_npy(&data)
+            .map_err(|error| FormatError::malformed(format!("`{name}` in the .npz archive: {error}")))?;
         arrays.push((name.strip_suffix(".npy").unwrap_or(&name).to_owned(), tensor));
     }
     Ok(arrays)
@@ -63,7 +76,8 @@ mod tests {
 
     #[test]
     fn damaged_archives_are_errors() {
-        let whole = write_npz(&[("x".to_owned(), Tensor { dtype: DType::U8, shape: vec![4], data: vec![1, 2, 3, 4] })]).unwrap();
+        let whole = write_npz(&[("x".to_owned(), Tensor { dtype: DType::U8, shape: vec![4], data: vec![1, 2, 3, 4] })])
+            .unwrap();
         for cut in 0..whole.len() {
             assert!(read_npz(&whole[..cut]).is_err(), "cut at {cut}");
         }

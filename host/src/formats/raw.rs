@@ -22,10 +22,18 @@ pub fn parse_shape(text: &str) -> Result<Vec<u64>, FormatError> {
     }
     let shape = text
         .split(['x', ','])
-        .map(|length| length.trim().parse().map_err(|_| FormatError::malformed(format!("`{text}` is no shape; write it like 1x3x224x224"))))
+        .map(|length| {
+            length
+                .trim()
+                .parse()
+                .map_err(|_| FormatError::malformed(format!("`{text}` is no shape; write it like 1x3x224x224")))
+        })
         .collect::<Result<Vec<u64>, _>>()?;
     if shape.len() > MAX_RANK {
-        return Err(FormatError::malformed(format!("{} axes in `{text}`; at most {MAX_RANK} are allowed", shape.len())));
+        return Err(FormatError::malformed(format!(
+            "{} axes in `{text}`; at most {MAX_RANK} are allowed",
+            shape.len()
+        )));
     }
     Ok(shape)
 }
@@ -35,14 +43,21 @@ pub fn shape_text(shape: &[Option<u64>]) -> String {
     if shape.is_empty() {
         return "scalar".to_owned();
     }
-    shape.iter().map(|length| length.map_or_else(|| "?".to_owned(), |length| length.to_string())).collect::<Vec<_>>().join("x")
+    shape
+        .iter()
+        .map(|length| length.map_or_else(|| "?".to_owned(), |length| length.to_string()))
+        .collect::<Vec<_>>()
+        .join("x")
 }
 
 /// Bytes as a tensor of that type and shape.
 pub fn read_raw(data: Vec<u8>, dtype: DType, shape: Vec<u64>) -> Result<Tensor, FormatError> {
     match dense_bytes(dtype, &shape) {
         Some(bytes) if bytes == data.len() as u64 => Ok(Tensor { dtype, shape, data }),
-        Some(bytes) => Err(FormatError::malformed(format!("{dtype} of shape {shape:?} takes {bytes} bytes, the file has {}", data.len()))),
+        Some(bytes) => Err(FormatError::malformed(format!(
+            "{dtype} of shape {shape:?} takes {bytes} bytes, the file has {}",
+            data.len()
+        ))),
         None => Err(FormatError::malformed(format!("the shape {shape:?} overflows"))),
     }
 }

@@ -3,9 +3,9 @@
 use super::lifetimes::{Lifetimes, Piece, is_view};
 use super::offsets::{assign, lower_bound};
 use super::{Argument, Constant, Dispatch, Form, MemoryUse, Plan, PlanError, Port, Schedule};
-use crate::device::{Constants, DeviceError, Place, Placed, Placer, operation, value_bytes};
+use crate::device::{DeviceError, Place, Placed, Placer, operation, value_bytes};
 use std::collections::HashMap;
-use sunmao_graph::{Graph, Node, Role, ValueId};
+use sunmao_graph::{Graph, Node, Role, ValueId, Weights};
 use sunmao_plugin_sdk::abi;
 
 /// What a plan depends on beside graph and devices.
@@ -25,7 +25,7 @@ const MAX_WORKSPACE_BYTES: u32 = 1 << 30;
 /// Plans `graph`, whose shapes are concrete and whose nodes are in an order that runs.
 pub fn build(
     graph: Graph,
-    constants: &dyn Constants,
+    weights: &dyn Weights,
     placer: &mut dyn Placer,
     options: Options,
 ) -> Result<Plan, PlanError> {
@@ -47,7 +47,7 @@ pub fn build(
     }
     let mut refused = Vec::new();
     for node in graph.nodes.iter().filter(|node| !is_view(node)) {
-        let operation = operation(&graph, node, constants)?;
+        let operation = operation(&graph, node, weights)?;
         match placer.place(&node.name, &operation) {
             Ok(placed) => builder.add(node, operation, placed)?,
             Err(error @ DeviceError::Unsupported { .. }) => refused.push(error.to_string()),
@@ -197,6 +197,7 @@ impl Builder<'_> {
         let stride = u64::from(requirements.workspace).next_multiple_of(u64::from(self.options.alignment));
         let workspace = (requirements.workspace > 0)
             .then(|| self.lifetimes.scratch(stride * u64::from(shards), position, position));
+        let work = work(&operation);
         self.pending.push(Pending { arguments, workspace });
         self.dispatches.push(Dispatch {
             node: node.name.clone(),
@@ -207,6 +208,7 @@ impl Builder<'_> {
             packed: requirements.packed,
             in_place: requirements.in_place,
             shards,
+            work,
             workspace: 0,
             workspace_bytes: requirements.workspace,
         });
@@ -269,4 +271,22 @@ fn check(
         return refuse("an in-place operand that does not exist".into());
     }
     Ok(requirements)
+}
+
+/// Elements written, each times the length of the sum behind it; elements read where that is more.
+fn work(operation: &abi::Operation) -> u64 {
+    let shape = |operand: &Option<abi::Operand>| operand.as_ref().map(|operand| operand.shape.clone()).unwrap_or_default();
+    let elements = |shape: &[u32]| shape.iter().fold(1u64, |n, &d| n.saturating_mul(u64::from(d)));
+    let written = operation.outputs.iter().flatten().map(|operand| elements(&operand.shape)).fold(0, u64::saturating_add);
+    let read = operation.inputs.iter().flatten().map(|operand| elements(&operand.shape)).fold(0, u64::saturating_add);
+    let sum = match operation.op.as_str() {
+        "Conv" | "ConvTranspose" | "ConvInteger" => {
+            operation.inputs.get(1).map_or(1, |weight| elements(shape(weight).get(1..).unwrap_or_default()))
+        }
+        "MatMul" | "Gemm" | "MatMulInteger" => {
+            operation.inputs.first().map_or(1, |a| u64::from(shape(a).last().copied().unwrap_or(1)))
+        }
+        _ => 1,
+    };
+    written.saturating_mul(sum).max(read)
 }

@@ -9,6 +9,9 @@ mod offsets;
 mod schedule;
 mod text;
 
+#[cfg(test)]
+mod tests;
+
 pub use build::{Options, build};
 pub use offsets::{Item, assign, lower_bound};
 pub use schedule::{Phase, Schedule, Step};
@@ -72,6 +75,8 @@ pub struct Dispatch {
     pub in_place: Vec<abi::Alias>,
     /// Into how many parts it is split when the team is free.
     pub shards: u32,
+    /// Rough count of elementary operations, for cutting long stretches into calls that each meet the deadline.
+    pub work: u64,
     /// Start of the workspace in the slot, when there is one.
     pub workspace: u64,
     /// Bytes of workspace for one shard.

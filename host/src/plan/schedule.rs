@@ -3,6 +3,9 @@
 use super::Dispatch;
 use crate::device::Place;
 
+/// Work that one call into the plugin may do. A deadline is per call: a second or so on the slowest kernels, and the call itself costs nothing beside it.
+const MAX_CALL_WORK: u64 = 500_000_000;
+
 /// What a thread does in one go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -39,9 +42,10 @@ pub struct Schedule {
 
 impl Schedule {
     /// The schedule for `threads` threads. A dispatch is split into as many shards as it profits from, at most one a thread.
-    pub(super) fn new(dispatches: &[Dispatch], threads: u32) -> Self {
+    pub fn new(dispatches: &[Dispatch], threads: u32) -> Self {
         let mut this = Self::default();
         let mut chip = 0;
+        let mut call_work = 0u64;
         for (index, dispatch) in dispatches.iter().enumerate() {
             let shards = dispatch.shards.min(threads).max(1);
             let open = this.phases.last().is_some_and(|phase| phase.shards == 1 && shards == 1);
@@ -55,8 +59,16 @@ impl Schedule {
                     let in_phase = this.steps.len() > phase_first;
                     match this.steps.last_mut() {
                         // The chip's dispatches are numbered in order, so neighbours are one call.
-                        Some(Step::Chip { count, .. }) if in_phase => *count += 1,
-                        _ => this.steps.push(Step::Chip { first: chip, count: 1 }),
+                        Some(Step::Chip { count, .. })
+                            if in_phase && call_work.saturating_add(dispatch.work) <= MAX_CALL_WORK =>
+                        {
+                            *count += 1;
+                            call_work += dispatch.work;
+                        }
+                        _ => {
+                            this.steps.push(Step::Chip { first: chip, count: 1 });
+                            call_work = dispatch.work;
+                        }
                     }
                     chip += 1;
                 }

@@ -253,7 +253,7 @@ mod tests {
         let component = r#"(component
             (core module $m (memory (export "m") 1) (func (export "f") (param i32 i32)) (func (export "r") (param i32 i32 i32 i32) (result i32) i32.const 0))
             (core instance $i (instantiate $m))
-            (func (export "f") (param "s" string) (canon lift (core func $i "f") (memory $i "m") (realloc (func $i "r")) string-encoding=utf16)))"#;
+            (func (export "f") (param "s" string) (canon lift (core func $i "f") (memory (core memory $i "m")) (realloc (core func $i "r")) string-encoding=utf16)))"#;
         assert!(refusal(component, false).contains("UTF-16"));
     }
 }

@@ -15,11 +15,11 @@ mod bulk;
 use self::bulk::Helpers;
 use super::PluginError;
 use wasm_encoder::reencode::{self, Reencode, ReencodeComponent};
-use wasm_encoder::{Instruction, MemArg, MemArgTarget, MemoryType, SectionId};
+use wasm_encoder::{Instruction, MemArg, MemoryType, SectionId};
 use wasmparser::{FunctionBody, Operator, Payload};
 
 /// Changes with whatever this module writes: compiled components of another version are not used.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// Maximum, in pages, of an added memory: by it the memory creator tells them from a plugin's own. A component that declares
 /// a memory of exactly this maximum is refused.
@@ -104,8 +104,7 @@ impl Poller {
         if self.count == POLLS_PER_FUNCTION {
             return Err(Error::UserError(Refusal::FunctionSize));
         }
-        let target = MemArgTarget::Memory(self.memory);
-        let at = MemArg { offset: 4 * self.count, align: 2, target, ordering: Default::default() };
+        let at = MemArg { offset: 4 * self.count, align: 2, memory_index: self.memory };
         function.instruction(&Instruction::I32Const(0));
         function.instruction(&Instruction::I32Load(at));
         function.instruction(&Instruction::Drop);
@@ -230,16 +229,6 @@ fn is_bulk(operator: &Operator<'_>) -> bool {
 impl Reencode for Rewriter {
     type Error = Refusal;
 
-    fn parse_core_module(
-        &mut self,
-        module: &mut wasm_encoder::Module,
-        parser: wasmparser::Parser,
-        data: &[u8],
-    ) -> Result<(), Error> {
-        self.module = survey(data, parser.clone())?;
-        reencode::utils::parse_core_module(self, module, parser, data)
-    }
-
     fn parse_type_section(
         &mut self,
         types: &mut wasm_encoder::TypeSection,
@@ -346,7 +335,18 @@ impl Reencode for Rewriter {
     }
 }
 
-impl ReencodeComponent for Rewriter {}
+impl ReencodeComponent for Rewriter {
+    fn parse_component_submodule(
+        &mut self,
+        component: &mut wasm_encoder::Component,
+        parser: wasmparser::Parser,
+        submodule: &[u8],
+    ) -> Result<(), Error> {
+        // The library walks a submodule without asking `Reencode::parse_core_module`, so the survey belongs here.
+        self.module = survey(submodule, parser.clone())?;
+        reencode::component_utils::parse_component_submodule(self, component, parser, submodule)
+    }
+}
 
 fn poll_memory() -> MemoryType {
     MemoryType {

@@ -5,4 +5,4 @@
 
 mod team;
 
-pub use team::{Busy, Grant, Team};
+pub use team::{Busy, Grant, Team, Work};

@@ -1,9 +1,9 @@
 //! From a model file to a session.
 
 use super::{Session, TensorSpec};
-use crate::device::{Chip, Registry, UnknownChip};
+use crate::device::{Registry, UnknownChip};
 use crate::engine::{EngineError, PortableEvaluator};
-use crate::import::{ImportError, import};
+use crate::import::{ImportError, ImportOptions, import};
 use crate::scheduler::Team;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -62,7 +62,7 @@ impl Session {
     /// Imports, checks and optimises the model of `path`; plans it too where its shapes are known.
     pub fn load(path: &Path, host: &Host, options: Options) -> Result<Self, LoadError> {
         let chip = host.registry.chip(&options.chip)?;
-        let imported = import(&host.registry.importers(), path, &[])?;
+        let imported = import(&host.registry.importers(), path, &ImportOptions::default())?;
         for warning in &imported.warnings {
             tracing::warn!(model = %path.display(), "{warning}");
         }
@@ -92,9 +92,4 @@ fn specs(graph: &Graph, values: &[ValueId]) -> Vec<TensorSpec> {
         }
     };
     values.iter().map(spec).collect()
-}
-
-/// The chip that sessions of these options run on, for display.
-pub(super) fn chip_name(chip: &Chip) -> &str {
-    &chip.name
 }

@@ -4,10 +4,12 @@
 //! models there are is `catalog`'s work.
 
 mod load;
+mod model;
 mod plans;
 mod session;
 mod tensor;
 
 pub use load::{Host, LoadError, Options};
+pub use model::Model;
 pub use session::{InferError, Session};
 pub use tensor::{Tensor, TensorSpec};

@@ -1,13 +1,13 @@
 //! The plans of a model, one for each set of input shapes, the least recently used one dropped when there are too many.
 
 use super::load::Options;
-use crate::device::{Chip, Constants, DeviceError, Selector};
-use crate::engine::{ConstantSource, EngineError, Executor, Layout, Loaded, PortableEvaluator};
+use crate::device::{Chip, Selector};
+use crate::engine::{EngineError, Executor, Layout, Loaded, PortableEvaluator};
 use crate::import::WeightSource;
 use crate::plan::{self, MemoryUse, Plan};
 use crate::plugin::{ChipInstance, Kind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use sunmao_graph::{Content, Graph, GraphError, Role, Value, ValueId, Weight, Weights, optimise};
+use sunmao_graph::{Graph, GraphError, ValueId, optimise};
 
 /// Plans of one model kept at a time. Each holds its dispatches in every instance; constants are shared.
 const MAX_PLANS: usize = 16;
@@ -94,7 +94,6 @@ impl Plans {
     pub(super) fn plan(&self, shapes: &Signature) -> Result<Plan, PlanFailure> {
         let inputs: Vec<(ValueId, Vec<u64>)> = self.graph.inputs.iter().copied().zip(shapes.iter().cloned()).collect();
         let graph = optimise::concrete(&self.graph, &inputs, &self.weights, &mut PortableEvaluator)?;
-        let constants = GraphConstants { values: &graph.values, weights: &self.weights };
         let Kind::Chip(facts) = self.chip.plugin.kind() else {
             unreachable!("the registry keeps importers apart from chips")
         };
@@ -109,8 +108,7 @@ impl Plans {
             alignment: facts.info.alignment.max(MIN_ALIGNMENT),
             threads: (self.options.threads as u32).min(facts.info.max_shards),
         };
-        let copy = graph.clone();
-        plan::build(copy, &constants, &mut selector, options).map_err(|error| EngineError::from(error).into())
+        plan::build(graph, &self.weights, &mut selector, options).map_err(|error| EngineError::from(error).into())
     }
 
     /// The executor, or a larger one in its place when the plan does not fit. Requests that run on the old one finish there.
@@ -140,29 +138,5 @@ impl Plans {
 
     fn lock(&self) -> MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl ConstantSource for WeightSource {
-    fn weight(&self, value: &Value, weight: &Weight) -> Result<Arc<[u8]>, String> {
-        Weights::bytes(self, value, weight).map_err(|error| error.to_string())
-    }
-}
-
-/// Constants of a graph whose weights are in files.
-struct GraphConstants<'a> {
-    values: &'a [Value],
-    weights: &'a WeightSource,
-}
-
-impl Constants for GraphConstants<'_> {
-    fn bytes(&self, id: ValueId) -> Result<Arc<[u8]>, DeviceError> {
-        let value = &self.values[id.index()];
-        let failed = |reason: String| DeviceError::Constant { value: value.name.clone(), reason };
-        match &value.role {
-            Role::Constant(Content::Bytes(bytes)) => Ok(bytes.clone()),
-            Role::Constant(Content::Weight(weight)) => self.weights.weight(value, weight).map_err(failed),
-            _ => Err(failed("it is no constant".into())),
-        }
     }
 }

@@ -7,9 +7,9 @@ use crate::device::Chip;
 use crate::engine::{EngineError, Run};
 use crate::import::WeightSource;
 use crate::plan::Plan;
-use crate::scheduler::{Busy, Team};
+use crate::scheduler::{Busy, Team, Work};
 use std::sync::Arc;
-use sunmao_graph::{DType, Graph, GraphError};
+use sunmao_graph::{DType, Graph};
 
 /// A model that answers requests.
 pub struct Session {
@@ -189,7 +189,7 @@ impl Session {
             let run = Arc::new(Run::new(ready.executor.clone(), ready.loaded.clone(), slot, members));
             run.copy_in(&bytes)?;
             let part = run.clone();
-            let work: crate::scheduler::Work = Arc::new(move |thread| part.take_part(thread));
+            let work: Work = Arc::new(move |thread| part.take_part(thread));
             grant.run(&work);
             match run.outcome() {
                 Ok(()) => return wanted.into_iter().map(|index| self.output(&ready, &run, index)).collect(),

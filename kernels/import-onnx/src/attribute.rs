@@ -49,10 +49,13 @@ impl<B: Bytes, S: Sink> Import<'_, B, S> {
     /// call left out.
     pub(crate) fn attribute(&self, scope: &Scope<'_>, span: Span, tensor_name: Option<&str>) -> Result<Option<Kv>> {
         let raw = self.read_attribute(span)?;
-        let context = |error: Error| Error { message: format!("attribute {}: {}", quoted(&raw.name), error.message), ..error };
+        let context =
+            |error: Error| Error { message: format!("attribute {}: {}", quoted(&raw.name), error.message), ..error };
         if !raw.reference.is_empty() {
             let Some(given) = scope.attributes else {
-                return Err(context(Error::data("it refers to an attribute of a function, outside of any").at_byte(span.start)));
+                return Err(context(
+                    Error::data("it refers to an attribute of a function, outside of any").at_byte(span.start),
+                ));
             };
             return Ok(given.get(&raw.reference).map(|val| Kv { key: raw.name, val: val.clone() }));
         }
@@ -91,9 +94,17 @@ impl<B: Bytes, S: Sink> Import<'_, B, S> {
         Ok(raw)
     }
 
-    fn attribute_value(&self, scope: &Scope<'_>, raw: &Raw, span: Span, tensor_name: Option<&str>) -> Result<Attribute> {
+    fn attribute_value(
+        &self,
+        scope: &Scope<'_>,
+        raw: &Raw,
+        span: Span,
+        tensor_name: Option<&str>,
+    ) -> Result<Attribute> {
         if let Some((what, at)) = raw.other {
-            return Err(Error::unsupported(format!("{what} is not read: simplify the model, or export it without")).at_byte(at));
+            return Err(
+                Error::unsupported(format!("{what} is not read: simplify the model, or export it without")).at_byte(at)
+            );
         }
         let absent = || Error::data("its value is missing: the file is damaged; export it again").at_byte(span.start);
         Ok(match raw.kind_of().ok_or_else(absent)? {

@@ -88,8 +88,11 @@ impl<B: Bytes, S: Sink> Import<'_, B, S> {
         for &span in &parts.initializers {
             let name = self.initializer_name(span)?;
             if constants.insert(name.clone(), span).is_some() {
-                return Err(Error::data(format!("two initializers are named {}: export the model again", quoted(&name)))
-                    .at_byte(span.start));
+                return Err(Error::data(format!(
+                    "two initializers are named {}: export the model again",
+                    quoted(&name)
+                ))
+                .at_byte(span.start));
             }
         }
         let (params, defaults) = self.inputs(&mut scope, parts, &constants)?;
@@ -122,8 +125,11 @@ impl<B: Bytes, S: Sink> Import<'_, B, S> {
         let mut numbers = Vec::with_capacity(results.len());
         for (name, at) in &results {
             numbers.push(scope.find(name).flatten().ok_or_else(|| {
-                Error::data(format!("output {} is computed by nothing: the file is damaged; export it again", quoted(name)))
-                    .at_byte(*at)
+                Error::data(format!(
+                    "output {} is computed by nothing: the file is damaged; export it again",
+                    quoted(name)
+                ))
+                .at_byte(*at)
             })?);
         }
         if numbers.is_empty() {
@@ -134,7 +140,12 @@ impl<B: Bytes, S: Sink> Import<'_, B, S> {
     }
 
     /// Declares the inputs that are no initializers; answers their numbers, and how many are.
-    fn inputs(&self, scope: &mut Scope<'_>, parts: &Parts, constants: &HashMap<String, Span>) -> Result<(Vec<u32>, usize)> {
+    fn inputs(
+        &self,
+        scope: &mut Scope<'_>,
+        parts: &Parts,
+        constants: &HashMap<String, Span>,
+    ) -> Result<(Vec<u32>, usize)> {
         let (mut params, mut defaults) = (Vec::with_capacity(parts.inputs.len()), 0);
         for &span in &parts.inputs {
             let input = declared(&self.scanner, span)?;
@@ -174,8 +185,11 @@ impl<B: Bytes, S: Sink> Import<'_, B, S> {
             return Ok(Value::new(name, input.dtype, self.hinted_shape(input), Role::Intermediate));
         }
         if input.dtype == 0 {
-            return Err(Error::data(format!("input {} has no element type: export the model again", quoted(&input.name)))
-                .at_byte(input.at));
+            return Err(Error::data(format!(
+                "input {} has no element type: export the model again",
+                quoted(&input.name)
+            ))
+            .at_byte(input.at));
         }
         Ok(Value::new(name, input.dtype, self.interface_shape(input)?, Role::Input))
     }

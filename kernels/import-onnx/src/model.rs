@@ -2,7 +2,7 @@
 
 use crate::node::Function;
 use crate::scan::{Scanner, Span, quoted};
-use crate::scope::{FunctionKey, Import, Opsets, domain};
+use crate::scope::{FunctionKey, Import, NODES_MAX, Opsets, domain};
 use std::collections::HashMap;
 use sunmao_plugin_sdk::importer::{Attribute, Bytes, Error, Result, Sink};
 
@@ -37,11 +37,19 @@ struct Outline {
 
 /// Reads the model in `source` and describes it to `out`.
 pub fn import<B: Bytes, S: Sink>(source: &B, out: &S) -> Result<()> {
-    let mut import = Import::new(source, out);
+    import_within(source, out, NODES_MAX)
+}
+
+/// The import with a bound on nodes that a test can afford to reach.
+pub(crate) fn import_within<B: Bytes, S: Sink>(source: &B, out: &S, nodes_max: u32) -> Result<()> {
+    let mut import = Import::new(source, out, nodes_max);
     let outline = outline(&import.scanner)?;
     let graph = check(&outline, &import.scanner)?;
     if outline.ir_version > IR_KNOWN {
-        out.warn(&format!("IR version {} is newer than {IR_KNOWN}, the newest known: what it added is ignored", outline.ir_version));
+        out.warn(&format!(
+            "IR version {} is newer than {IR_KNOWN}, the newest known: what it added is ignored",
+            outline.ir_version
+        ));
     }
     if outline.training {
         out.warn("training_info is ignored: models are served, not trained");
@@ -63,7 +71,9 @@ fn outline<B: Bytes>(scanner: &Scanner<'_, B>) -> Result<Outline> {
             5 => outline.model_version = field.varint()? as i64,
             6 => outline.doc = Some(field.span()?),
             7 if outline.graph.is_some() => {
-                return Err(Error::data("the file has two graphs: it is damaged, or two models were joined").at_byte(field.at));
+                return Err(
+                    Error::data("the file has two graphs: it is damaged, or two models were joined").at_byte(field.at)
+                );
             }
             7 => outline.graph = Some(field.span()?),
             8 => {
@@ -95,7 +105,9 @@ fn check<B: Bytes>(outline: &Outline, scanner: &Scanner<'_, B>) -> Result<Span> 
         return Err(Error::data("the file is empty: fetch or export it again").at_byte(0));
     }
     if outline.ir_version == 0 {
-        return Err(Error::data("there is no ir_version: the file is no ONNX model, or its beginning is lost").at_byte(0));
+        return Err(
+            Error::data("there is no ir_version: the file is no ONNX model, or its beginning is lost").at_byte(0)
+        );
     }
     if outline.ir_version < IR_MIN {
         return Err(Error::unsupported(format!(
@@ -105,7 +117,8 @@ fn check<B: Bytes>(outline: &Outline, scanner: &Scanner<'_, B>) -> Result<Span> 
         .at_byte(0));
     }
     outline.graph.ok_or_else(|| {
-        Error::data("there is no graph: the file is truncated, or no ONNX model; fetch or export it again").at_byte(scanner.size)
+        Error::data("there is no graph: the file is truncated, or no ONNX model; fetch or export it again")
+            .at_byte(scanner.size)
     })
 }
 
@@ -143,7 +156,12 @@ fn facts<B: Bytes, S: Sink>(import: &Import<'_, B, S>, outline: &Outline) -> Res
         import.out.warn(&format!("metadata_props has more than {FACTS_MAX} entries: the rest is ignored"));
     }
     // After the model's own, so that those cannot pass for these.
-    let texts = [("producer", outline.producer), ("producer-version", outline.producer_version), ("domain", outline.domain), ("description", outline.doc)];
+    let texts = [
+        ("producer", outline.producer),
+        ("producer-version", outline.producer_version),
+        ("domain", outline.domain),
+        ("description", outline.doc),
+    ];
     for (key, span) in texts {
         if let Some(span) = span.filter(|span| span.len() > 0) {
             fact(import, key, span);
@@ -153,7 +171,8 @@ fn facts<B: Bytes, S: Sink>(import: &Import<'_, B, S>, outline: &Outline) -> Res
     if outline.model_version != 0 {
         import.out.meta("model-version", Attribute::Integer(outline.model_version));
     }
-    let mut opsets: Vec<(&str, u16)> = outline.opsets.0.iter().map(|(name, &version)| (name.as_str(), version)).collect();
+    let mut opsets: Vec<(&str, u16)> =
+        outline.opsets.0.iter().map(|(name, &version)| (name.as_str(), version)).collect();
     opsets.sort_unstable();
     let opsets = opsets.iter().map(|(name, version)| {
         let name: String = if name.is_empty() { "ai.onnx".into() } else { name.chars().take(64).collect() };

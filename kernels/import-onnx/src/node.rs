@@ -4,7 +4,9 @@ use crate::scan::{Span, quoted};
 use crate::scope::{Import, Opsets, Scope, domain};
 use crate::tensor::{Data, Tensor};
 use std::collections::HashMap;
-use sunmao_plugin_sdk::importer::{Attribute, Bytes, Content, Error, Kv, MAX_LITERAL_BYTES, Node, Result, Role, Sink, Value};
+use sunmao_plugin_sdk::importer::{
+    Attribute, Bytes, Content, Error, Kv, MAX_LITERAL_BYTES, Node, Result, Role, Sink, Value,
+};
 
 /// Inputs and outputs of one node.
 const OPERANDS_MAX: usize = 1 << 16;
@@ -39,9 +41,13 @@ pub(crate) struct Function {
 }
 
 impl NodeText {
-    /// For error lines: "node `conv1` (Conv)".
+    /// For error lines: "node `conv1` (Conv)"; a node without a name goes by what it computes.
     fn describe(&self) -> String {
-        format!("node {} ({})", quoted(&self.name), quoted(&self.op).trim_matches('`'))
+        let op = quoted(&self.op);
+        match (self.name.as_str(), self.outputs.first()) {
+            ("", Some(output)) => format!("node of {} ({})", quoted(output), op.trim_matches('`')),
+            (name, _) => format!("node {} ({})", quoted(name), op.trim_matches('`')),
+        }
     }
 
     fn is_constant(&self) -> bool {
@@ -139,8 +145,11 @@ impl<B: Bytes, S: Sink> Import<'_, B, S> {
             inputs.push(match name.as_str() {
                 "" => None,
                 name => scope.find(name).ok_or_else(|| {
-                    Error::data(format!("its input {} is computed by nothing: the file is damaged; export it again", quoted(name)))
-                        .at_byte(node.at)
+                    Error::data(format!(
+                        "its input {} is computed by nothing: the file is damaged; export it again",
+                        quoted(name)
+                    ))
+                    .at_byte(node.at)
                 })?,
             });
         }
@@ -150,8 +159,11 @@ impl<B: Bytes, S: Sink> Import<'_, B, S> {
         for &span in &node.attributes {
             let Some(attribute) = self.attribute(scope, span, None)? else { continue };
             if attributes.iter().any(|other| other.key == attribute.key) {
-                return Err(Error::data(format!("attribute {} occurs twice: the file is damaged", quoted(&attribute.key)))
-                    .at_byte(span.start));
+                return Err(Error::data(format!(
+                    "attribute {} occurs twice: the file is damaged",
+                    quoted(&attribute.key)
+                ))
+                .at_byte(span.start));
             }
             attributes.push(attribute);
         }
@@ -172,12 +184,16 @@ impl<B: Bytes, S: Sink> Import<'_, B, S> {
         let (name, span) = match (node.outputs.as_slice(), node.attributes.as_slice()) {
             ([name], &[span]) if !name.is_empty() => (name, span),
             _ => {
-                return Err(Error::data("a Constant has one output and one attribute: the file is damaged").at_byte(node.at));
+                return Err(
+                    Error::data("a Constant has one output and one attribute: the file is damaged").at_byte(node.at)
+                );
             }
         };
         check_new(scope, name, node)?;
         let Some(Kv { key, val }) = self.attribute(scope, span, Some(name))? else {
-            return Err(Error::data("its value is an attribute that the call of the function left out").at_byte(node.at));
+            return Err(
+                Error::data("its value is an attribute that the call of the function left out").at_byte(node.at)
+            );
         };
         let number = match (key.as_str(), val) {
             ("value", Attribute::Value(number)) => number,
@@ -187,7 +203,9 @@ impl<B: Bytes, S: Sink> Import<'_, B, S> {
                 self.list(scope, name, 7, Some(values.len()), &bytes)?
             }
             // These came from 32-bit floats, so the way back loses nothing.
-            ("value_float", Attribute::Number(value)) => self.list(scope, name, 1, None, &(value as f32).to_le_bytes())?,
+            ("value_float", Attribute::Number(value)) => {
+                self.list(scope, name, 1, None, &(value as f32).to_le_bytes())?
+            }
             ("value_floats", Attribute::Numbers(values)) => {
                 let bytes: Vec<u8> = values.iter().flat_map(|&value| (value as f32).to_le_bytes()).collect();
                 self.list(scope, name, 1, Some(values.len()), &bytes)?
@@ -249,7 +267,9 @@ impl<B: Bytes, S: Sink> Import<'_, B, S> {
     ) -> Result<()> {
         self.check_depth(scope.depth + 1, call.at)?;
         if inputs.len() > function.inputs.len() || outputs.len() > function.outputs.len() {
-            return Err(Error::data("the call has more operands than the function: the file is damaged").at_byte(call.at));
+            return Err(
+                Error::data("the call has more operands than the function: the file is damaged").at_byte(call.at)
+            );
         }
         let mut attributes: HashMap<String, Attribute> = HashMap::new();
         let mut all = Vec::new();
@@ -286,9 +306,8 @@ impl<B: Bytes, S: Sink> Import<'_, B, S> {
             results: Default::default(),
             depth: scope.depth + 1,
         };
-        let passed: Vec<(u32, Option<u32>)> = (inner.bound.iter())
-            .filter_map(|(name, &output)| Some((output, *inner.values.get(name)?)))
-            .collect();
+        let passed: Vec<(u32, Option<u32>)> =
+            (inner.bound.iter()).filter_map(|(name, &output)| Some((output, *inner.values.get(name)?))).collect();
         self.declare_outputs(&mut inner, &function.nodes)?;
         for (output, input) in passed {
             let Some(input) = input else {
@@ -308,7 +327,8 @@ fn check_new(scope: &Scope<'_>, name: &str, node: &NodeText) -> Result<()> {
     if !scope.values.contains_key(name) {
         return Ok(());
     }
-    Err(Error::data(format!("its output {} exists already: the file is damaged; export it again", quoted(name))).at_byte(node.at))
+    Err(Error::data(format!("its output {} exists already: the file is damaged; export it again", quoted(name)))
+        .at_byte(node.at))
 }
 
 /// Says which node an error is about; only the innermost is named.

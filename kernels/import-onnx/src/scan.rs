@@ -109,15 +109,17 @@ impl<'s, B: Bytes> Scanner<'s, B> {
     fn look<R>(&self, at: u64, end: u64, want: usize, see: impl FnOnce(&[u8]) -> R) -> Result<R> {
         let want = want.min(usize::try_from(end.saturating_sub(at)).unwrap_or(want));
         let mut window = self.window.borrow_mut();
-        let inside = |window: &Window| at >= window.start && at + want as u64 <= window.start + window.bytes.len() as u64;
+        let inside =
+            |window: &Window| at >= window.start && at + want as u64 <= window.start + window.bytes.len() as u64;
         if !inside(&window) {
             let follows = at >= window.start && at <= window.start + window.bytes.len() as u64;
-            window.next_bytes =
-                if follows { (window.next_bytes * 2).min(WINDOW_MAX_BYTES) } else { WINDOW_MIN_BYTES };
+            window.next_bytes = if follows { (window.next_bytes * 2).min(WINDOW_MAX_BYTES) } else { WINDOW_MIN_BYTES };
             window.bytes = self.source.read(at, window.next_bytes)?;
             window.start = at;
             if !inside(&window) {
-                return Err(Error::data("the file ended early while it was read: is something writing to it?").at_byte(at));
+                return Err(
+                    Error::data("the file ended early while it was read: is something writing to it?").at_byte(at)
+                );
             }
         }
         let start = (at - window.start) as usize;
@@ -148,8 +150,9 @@ impl<'s, B: Bytes> Scanner<'s, B> {
     /// The bytes of a span that may hold at most `limit`.
     pub(crate) fn bytes(&self, span: Span, limit: u64, what: &str) -> Result<Vec<u8>> {
         if span.len() > limit {
-            return Err(Error::limit(format!("{what} of {} bytes: at most {limit} are read", span.len()))
-                .at_byte(span.start));
+            return Err(
+                Error::limit(format!("{what} of {} bytes: at most {limit} are read", span.len())).at_byte(span.start)
+            );
         }
         // Most spans are short texts within the window; `look` would size its window for the longest.
         if span.len() <= 4096 {
@@ -239,10 +242,15 @@ impl<B: Bytes> Message<'_, '_, B> {
         }
         let at = self.at;
         let (tag, body) = self.scanner.varint(at, self.end)?;
-        let number = u32::try_from(tag >> 3).ok().filter(|&number| number > 0 && number < 1 << 29).ok_or_else(|| {
-            Error::data(format!("{} has a field of number {}: the file is damaged, or not ONNX", self.name, tag >> 3))
+        let number =
+            u32::try_from(tag >> 3).ok().filter(|&number| number > 0 && number < 1 << 29).ok_or_else(|| {
+                Error::data(format!(
+                    "{} has a field of number {}: the file is damaged, or not ONNX",
+                    self.name,
+                    tag >> 3
+                ))
                 .at_byte(at)
-        })?;
+            })?;
         let (wire, next) = match tag & 7 {
             0 => {
                 let (value, next) = self.scanner.varint(body, self.end)?;

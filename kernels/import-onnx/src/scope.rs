@@ -13,7 +13,7 @@ use sunmao_plugin_sdk::importer::{
 };
 
 /// Nodes visited in one import, those of inlined functions counted at each call.
-const NODES_MAX: u32 = 1 << 20;
+pub(crate) const NODES_MAX: u32 = 1 << 20;
 /// Values declared in one import.
 const VALUES_MAX: u32 = 1 << 22;
 /// Symbols declared in one import.
@@ -31,6 +31,7 @@ pub(crate) struct Import<'s, B, S> {
     /// Digests of the names given to the host so far. A collision only makes a name longer.
     names: RefCell<HashSet<u64>>,
     nodes: Cell<u32>,
+    nodes_max: u32,
     values: Cell<u32>,
     quantisation_warned: Cell<bool>,
 }
@@ -73,7 +74,10 @@ impl Opsets {
     pub(crate) fn version(&self, name: &str) -> Result<u16> {
         self.0.get(name).copied().ok_or_else(|| {
             let shown = if name.is_empty() { "ai.onnx" } else { name };
-            Error::data(format!("the model does not say which version of operator set {} it uses: export it again", quoted(shown)))
+            Error::data(format!(
+                "the model does not say which version of operator set {} it uses: export it again",
+                quoted(shown)
+            ))
         })
     }
 }
@@ -117,7 +121,7 @@ impl Scope<'_> {
 }
 
 impl<'s, B: Bytes, S: Sink> Import<'s, B, S> {
-    pub(crate) fn new(source: &'s B, out: &'s S) -> Self {
+    pub(crate) fn new(source: &'s B, out: &'s S, nodes_max: u32) -> Self {
         Self {
             scanner: Scanner::new(source),
             out,
@@ -126,6 +130,7 @@ impl<'s, B: Bytes, S: Sink> Import<'s, B, S> {
             symbols: RefCell::default(),
             names: RefCell::default(),
             nodes: Cell::new(0),
+            nodes_max,
             values: Cell::new(0),
             quantisation_warned: Cell::new(false),
         }
@@ -134,9 +139,12 @@ impl<'s, B: Bytes, S: Sink> Import<'s, B, S> {
     /// Counts one node more.
     pub(crate) fn count_node(&self, at: u64) -> Result<()> {
         self.nodes.set(self.nodes.get() + 1);
-        if self.nodes.get() > NODES_MAX {
-            return Err(Error::limit(format!("the model has more than {NODES_MAX} nodes (functions counted at each call)"))
-                .at_byte(at));
+        if self.nodes.get() > self.nodes_max {
+            return Err(Error::limit(format!(
+                "the model has more than {} nodes, those of functions counted at each call: simplify it",
+                self.nodes_max
+            ))
+            .at_byte(at));
         }
         Ok(())
     }
@@ -146,12 +154,15 @@ impl<'s, B: Bytes, S: Sink> Import<'s, B, S> {
         if depth <= DEPTH_MAX {
             return Ok(());
         }
-        Err(Error::limit(format!("graphs or functions are nested deeper than {DEPTH_MAX}: simplify the model")).at_byte(at))
+        Err(Error::limit(format!("graphs or functions are nested deeper than {DEPTH_MAX}: simplify the model"))
+            .at_byte(at))
     }
 
     pub(crate) fn warn_quantisation(&self) {
         if !self.quantisation_warned.replace(true) {
-            self.out.warn("quantization_annotation is ignored: only QuantizeLinear and DequantizeLinear nodes are computed");
+            self.out.warn(
+                "quantization_annotation is ignored: only QuantizeLinear and DequantizeLinear nodes are computed",
+            );
         }
     }
 

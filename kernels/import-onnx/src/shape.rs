@@ -65,7 +65,8 @@ fn read_tensor_type<B: Bytes>(scanner: &Scanner<'_, B>, span: Span, value: &mut 
         match field.number {
             1 => {
                 let code = field.varint()?;
-                value.dtype = if code == 0 { 0 } else { check_dtype(code, &value.name).map_err(|e| e.at_byte(field.at))? };
+                value.dtype =
+                    if code == 0 { 0 } else { check_dtype(code, &value.name).map_err(|e| e.at_byte(field.at))? };
             }
             2 => value.axes = Some(read_shape(scanner, field.span()?)?),
             _ => {}

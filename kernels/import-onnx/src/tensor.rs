@@ -121,9 +121,10 @@ pub(crate) fn read<B: Bytes>(
         }
         (1, None, Some(typed)) => read_typed(scanner, span, typed, &shape)?,
         (1, None, None) => {
-            let (file, range) = siblings
-                .locate(scanner.source, &header.external, shape.bytes, &quoted(&header.name))
-                .map_err(|error| if error.offset.is_none() { error.at_byte(span.start) } else { error })?;
+            let (file, range) =
+                siblings
+                    .locate(scanner.source, &header.external, shape.bytes, &quoted(&header.name))
+                    .map_err(|error| if error.offset.is_none() { error.at_byte(span.start) } else { error })?;
             Data::Content(siblings.with(&file, |source| {
                 content(range, source.id(), |length| source.read_exact(range.start, length as u32))
             })?)
@@ -154,8 +155,10 @@ fn read_header<B: Bytes>(scanner: &Scanner<'_, B>, span: Span) -> Result<Header>
             })?,
             2 => header.dtype = field.varint()?,
             3 => {
-                return Err(Error::unsupported("a tensor is stored in segments: export the model again with onnx.save")
-                    .at_byte(field.at));
+                return Err(Error::unsupported(
+                    "a tensor is stored in segments: export the model again with onnx.save",
+                )
+                .at_byte(field.at));
             }
             4 => note_typed(&mut header, &field, Carrier::Float)?,
             5 => note_typed(&mut header, &field, Carrier::Int32)?,
@@ -260,8 +263,12 @@ fn content(range: Span, source: u32, read: impl FnOnce(u64) -> Result<Vec<u8>>) 
 
 fn read_typed<B: Bytes>(scanner: &Scanner<'_, B>, span: Span, typed: Typed, shape: &Shape<'_>) -> Result<Data> {
     let Some(carriers) = shape.carriers(typed.carrier) else {
-        return Err(Error::data(format!("{} cannot have its data as {:?}: export the model again", shape.text(), typed.carrier))
-            .at_byte(typed.at));
+        return Err(Error::data(format!(
+            "{} cannot have its data as {:?}: export the model again",
+            shape.text(),
+            typed.carrier
+        ))
+        .at_byte(typed.at));
     };
     let single = typed.packed.filter(|_| typed.runs == 1);
     if shape.bytes <= MAX_LITERAL_BYTES as u64 {

@@ -4,26 +4,51 @@
 //! the bits are the same in a component and in native code.
 
 use crate::number::Number;
+use crate::settle::CHUNK;
 use sunmao_plugin_sdk::Attributes;
 
-/// A function applied to each of some values, in place.
-pub(crate) type Map<V> = Box<dyn Fn(&mut [V]) + Send + Sync>;
+/// A function applied to each of some values, in place. A trait of its own, because the standard ones would add two more functions to each closure.
+pub(crate) trait Function<V>: Send + Sync {
+    fn apply(&self, values: &mut [V]);
+}
+
+impl<V, F: Fn(&mut [V]) + Send + Sync> Function<V> for F {
+    fn apply(&self, values: &mut [V]) {
+        self(values);
+    }
+}
+
+pub(crate) type Map<V> = Box<dyn Function<V>>;
 
 /// Lifts a function of one value to a stretch of them.
-pub(crate) fn map<V: Copy>(function: impl Fn(V) -> V + Send + Sync + 'static) -> Map<V> {
-    Box::new(move |values| {
+pub(crate) fn map<V: Copy + 'static>(function: impl Fn(V) -> V + Send + Sync + 'static) -> Map<V> {
+    Box::new(move |values: &mut [V]| {
         for value in values {
             *value = function(*value);
         }
     })
 }
 
-fn wide<V: Number>(function: impl Fn(f64) -> f64 + Send + Sync + 'static) -> Map<V> {
-    map(move |value: V| V::from_f64(function(value.to_f64())))
+/// The function of that operator name; none if the name is not known.
+pub(crate) fn activation<V: Number>(name: &str, attributes: Attributes<'_>) -> Option<Map<V>> {
+    arithmetic(name, attributes).or_else(|| elementary(name, attributes).map(through_f64))
 }
 
-/// The function of that operator name on floats; none if the name or an attribute is not known.
-pub(crate) fn activation<V: Number>(name: &str, attributes: Attributes<'_>) -> Option<Map<V>> {
+/// A function of `f64` on narrower numbers.
+fn through_f64<V: Number>(function: Map<f64>) -> Map<V> {
+    Box::new(move |values: &mut [V]| {
+        let mut wide = [0.0; CHUNK];
+        for values in values.chunks_mut(CHUNK) {
+            let wide = &mut wide[..values.len()];
+            wide.iter_mut().zip(values.iter()).for_each(|(wide, value)| *wide = value.to_f64());
+            function.apply(wide);
+            values.iter_mut().zip(wide.iter()).for_each(|(value, &wide)| *value = V::from_f64(wide));
+        }
+    })
+}
+
+/// Functions that are computed in the type of their operand.
+fn arithmetic<V: Number>(name: &str, attributes: Attributes<'_>) -> Option<Map<V>> {
     let number = |key: &str, default: f64| attributes.number(key).unwrap_or(default);
     Some(match name {
         "Relu" => map(|x: V| if x < V::ZERO { V::ZERO } else { x }),
@@ -34,7 +59,7 @@ pub(crate) fn activation<V: Number>(name: &str, attributes: Attributes<'_>) -> O
         "Clip" => {
             let low = attributes.number("min").map_or(V::LOWEST, V::from_f64);
             let high = attributes.number("max").map_or(V::HIGHEST, V::from_f64);
-            clip(low, high)
+            map(move |x: V| limit(x, low, high))
         }
         "HardSigmoid" => {
             let (alpha, beta) = (V::from_f64(number("alpha", 0.2)), V::from_f64(number("beta", 0.5)));
@@ -51,34 +76,42 @@ pub(crate) fn activation<V: Number>(name: &str, attributes: Attributes<'_>) -> O
         "Abs" => map(V::abs),
         "Neg" => map(V::neg),
         "Sign" => map(V::sign),
-        "Sigmoid" => wide(sigmoid),
-        "Tanh" => wide(libm::tanh),
-        "Gelu" if attributes.text("approximate") == "tanh" => wide(|x| {
+        _ => return None,
+    })
+}
+
+/// Functions that are computed in `f64`.
+fn elementary(name: &str, attributes: Attributes<'_>) -> Option<Map<f64>> {
+    let number = |key: &str, default: f64| attributes.number(key).unwrap_or(default);
+    Some(match name {
+        "Sigmoid" => map(sigmoid),
+        "Tanh" => map(libm::tanh),
+        "Gelu" if attributes.text("approximate") == "tanh" => map(|x: f64| {
             0.5 * x * (1.0 + libm::tanh((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x)))
         }),
-        "Gelu" => wide(|x| 0.5 * x * (1.0 + libm::erf(x * std::f64::consts::FRAC_1_SQRT_2))),
+        "Gelu" => map(|x: f64| 0.5 * x * (1.0 + libm::erf(x * std::f64::consts::FRAC_1_SQRT_2))),
         "Swish" => {
             let alpha = number("alpha", 1.0);
-            wide(move |x| x * sigmoid(alpha * x))
+            map(move |x: f64| x * sigmoid(alpha * x))
         }
         "Elu" => {
             let alpha = number("alpha", 1.0);
-            wide(move |x| if x < 0.0 { alpha * libm::expm1(x) } else { x })
+            map(move |x: f64| if x < 0.0 { alpha * libm::expm1(x) } else { x })
         }
         "Celu" => {
             let alpha = number("alpha", 1.0);
-            wide(move |x| if x < 0.0 { alpha * libm::expm1(x / alpha) } else { x })
+            map(move |x: f64| if x < 0.0 { alpha * libm::expm1(x / alpha) } else { x })
         }
         "Selu" => {
             let (alpha, gamma) = (number("alpha", 1.673_263_192_176_818_8), number("gamma", 1.050_701_022_148_132_3));
-            wide(move |x| gamma * if x < 0.0 { alpha * libm::expm1(x) } else { x })
+            map(move |x: f64| gamma * if x < 0.0 { alpha * libm::expm1(x) } else { x })
         }
-        "Softplus" => wide(softplus),
-        "Softsign" => wide(|x| x / (1.0 + x.abs())),
-        "Mish" => wide(|x| x * libm::tanh(softplus(x))),
+        "Softplus" => map(softplus),
+        "Softsign" => map(|x: f64| x / (1.0 + x.abs())),
+        "Mish" => map(|x: f64| x * libm::tanh(softplus(x))),
         "Shrink" => {
             let (bias, lambda) = (number("bias", 0.0), number("lambd", 0.5));
-            wide(move |x| {
+            map(move |x: f64| {
                 if x < -lambda {
                     x + bias
                 } else if x > lambda {
@@ -88,34 +121,30 @@ pub(crate) fn activation<V: Number>(name: &str, attributes: Attributes<'_>) -> O
                 }
             })
         }
-        "Reciprocal" => wide(|x| 1.0 / x),
-        "Sqrt" => wide(f64::sqrt),
-        "Exp" => wide(libm::exp),
-        "Log" => wide(libm::log),
-        "Sin" => wide(libm::sin),
-        "Cos" => wide(libm::cos),
-        "Tan" => wide(libm::tan),
-        "Asin" => wide(libm::asin),
-        "Acos" => wide(libm::acos),
-        "Atan" => wide(libm::atan),
-        "Sinh" => wide(libm::sinh),
-        "Cosh" => wide(libm::cosh),
-        "Asinh" => wide(libm::asinh),
-        "Acosh" => wide(libm::acosh),
-        "Atanh" => wide(libm::atanh),
-        "Erf" => wide(libm::erf),
-        "Floor" => wide(f64::floor),
-        "Ceil" => wide(f64::ceil),
-        "Round" => wide(f64::round_ties_even),
+        "Reciprocal" => map(|x: f64| 1.0 / x),
+        "Sqrt" => map(f64::sqrt),
+        "Exp" => map(libm::exp),
+        "Log" => map(libm::log),
+        "Sin" => map(libm::sin),
+        "Cos" => map(libm::cos),
+        "Tan" => map(libm::tan),
+        "Asin" => map(libm::asin),
+        "Acos" => map(libm::acos),
+        "Atan" => map(libm::atan),
+        "Sinh" => map(libm::sinh),
+        "Cosh" => map(libm::cosh),
+        "Asinh" => map(libm::asinh),
+        "Acosh" => map(libm::acosh),
+        "Atanh" => map(libm::atanh),
+        "Erf" => map(libm::erf),
+        "Floor" => map(f64::floor),
+        "Ceil" => map(f64::ceil),
+        "Round" => map(f64::round_ties_even),
         _ => return None,
     })
 }
 
 /// The nearest value between `low` and `high`; `high` wins where they cross, and a NaN stays.
-pub(crate) fn clip<V: Number>(low: V, high: V) -> Map<V> {
-    map(move |x: V| limit(x, low, high))
-}
-
 #[inline(always)]
 pub(crate) fn limit<V: Number>(x: V, low: V, high: V) -> V {
     let x = if x < low { low } else { x };

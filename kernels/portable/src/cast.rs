@@ -1,11 +1,11 @@
-//! `Cast`, between every pair of plain element types.
+//! `Cast` and `CastLike`, between every pair of plain element types.
 
 use crate::arguments::Op;
-use crate::convert::Convert;
-use crate::element::{EVERY, dispatch};
+use crate::element::EVERY;
 use crate::settle::{CHUNK, kernel, needs};
-use crate::strided::count;
+use crate::strided::{Strided, count};
 use crate::table::{LATEST, Row, signature};
+use crate::wide::{sink, source};
 use sunmao_plugin_sdk::abi::Tolerance;
 use sunmao_plugin_sdk::{Call, Kernel, Result};
 
@@ -31,18 +31,17 @@ fn cast(op: Op<'_>) -> Result<Box<dyn Kernel>> {
     if from == to {
         return crate::unary::copy(op);
     }
-    dispatch!(from, every, A => dispatch!(to, every, B => converted::<A, B>(count(&shape))))
-}
-
-fn converted<A: Convert, B: Convert>(elements: usize) -> Result<Box<dyn Kernel>> {
-    kernel(needs(elements as u64 * 2, elements.div_ceil(CHUNK)), |bindings| {
-        let (x, y) = (bindings.input::<A::Element>(0)?, bindings.output::<B::Element>(0)?);
+    let elements = count(&shape);
+    let walk = Strided::new(&[elements], &[1], 0);
+    kernel(needs(elements as u64 * 2, elements.div_ceil(CHUNK)), move |bindings| {
+        let (x, y) = (source(bindings, from, 0)?, sink(bindings, to, 0)?);
         Ok(Box::new(move |call: &Call| {
-            let (x, y) = (call.read(&x), call.write(&y));
-            let share = call.share(y.len(), CHUNK);
-            let (x, y) = (x.part(share.clone()), y.part(share));
-            for i in 0..y.len() {
-                y.set(i, B::narrowed(A::widened(x.get(i))));
+            let mut numbers = x.chunk();
+            let share = call.share(elements, CHUNK);
+            for at in share.clone().step_by(CHUNK) {
+                let n = CHUNK.min(share.end - at);
+                x.load(call, &walk, 0, at, n, &mut numbers);
+                y.store(call, at, n, &numbers);
             }
             Ok(())
         }))

@@ -93,12 +93,14 @@ macro_rules! dispatch {
     ($dtype:expr, every, $S:ident => $body:expr) => {
         $crate::element::dispatch!($dtype, [F32, F64, F16, BF16, U8, I8, U16, I16, I32, I64, U32, U64, Bool], $S => $body)
     };
-    // Moves of data look at the bits alone: types of one carrier share their code.
+    // Moves of data look at the bits alone.
     ($dtype:expr, carriers, $S:ident => $body:expr) => {
         match $dtype {
-            10 | 16 => { type $S = $crate::element::U16; $body }
-            9 => { type $S = $crate::element::U8; $body }
-            plain => $crate::element::dispatch!(plain, [F32, F64, U8, I8, U16, I16, I32, I64, U32, U64], $S => $body),
+            2 | 3 | 9 => { type $S = $crate::element::U8; $body }
+            4 | 5 | 10 | 16 => { type $S = $crate::element::U16; $body }
+            1 | 6 | 12 => { type $S = $crate::element::U32; $body }
+            7 | 11 | 13 => { type $S = $crate::element::U64; $body }
+            other => Err(sunmao_plugin_sdk::Error::unsupported(format!("element type {other} is not moved here"))),
         }
     };
 }

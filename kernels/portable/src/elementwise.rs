@@ -8,9 +8,9 @@ use crate::element::{FLOATS, INTEGERS, NUMBERS, Stored, dispatch};
 use crate::number::Number;
 use crate::settle::{CHUNK, alias, kernel, needs};
 use crate::strided::{Strided, broadcast_shape, count};
-use crate::table::{LATEST, Row, same, signature};
+use crate::table::{LATEST, Row, same};
 use std::sync::Arc;
-use sunmao_plugin_sdk::abi::{Signature, Tolerance};
+use sunmao_plugin_sdk::abi::Tolerance;
 use sunmao_plugin_sdk::{Call, Error, Kernel, Result};
 
 pub(crate) fn rows() -> Vec<Row> {
@@ -35,15 +35,25 @@ pub(crate) fn rows() -> Vec<Row> {
     for name in ["And", "Or", "Xor"] {
         rows.push(row(name, 7, same(2, 1, &[9]), Tolerance::Exact));
     }
-    rows.push(Row::new("Pow", (7, LATEST), powers(), Tolerance::Ulp(1), pow).in_place(&[0]));
     rows
 }
 
-/// Combines a chunk into the first one. False: an integer was divided by zero.
-type Fold<V> = Box<dyn Fn(&mut [V], &[V]) -> bool + Send + Sync>;
+/// Combines a chunk into the first one. A trait of its own, because the standard ones would add two more functions to each closure.
+trait Combine<V>: Send + Sync {
+    /// False: an integer was divided by zero.
+    fn combine(&self, left: &mut [V], right: &[V]) -> bool;
+}
 
-fn total<V: Copy>(combine: impl Fn(V, V) -> V + Send + Sync + 'static) -> Fold<V> {
-    Box::new(move |left, right| {
+impl<V, F: Fn(&mut [V], &[V]) -> bool + Send + Sync> Combine<V> for F {
+    fn combine(&self, left: &mut [V], right: &[V]) -> bool {
+        self(left, right)
+    }
+}
+
+type Fold<V> = Box<dyn Combine<V>>;
+
+fn total<V: Copy + 'static>(combine: impl Fn(V, V) -> V + Send + Sync + 'static) -> Fold<V> {
+    Box::new(move |left: &mut [V], right: &[V]| {
         for (left, &right) in left.iter_mut().zip(right) {
             *left = combine(*left, right);
         }
@@ -51,8 +61,8 @@ fn total<V: Copy>(combine: impl Fn(V, V) -> V + Send + Sync + 'static) -> Fold<V
     })
 }
 
-fn partial<V: Copy>(combine: impl Fn(V, V) -> Option<V> + Send + Sync + 'static) -> Fold<V> {
-    Box::new(move |left, right| {
+fn partial<V: Copy + 'static>(combine: impl Fn(V, V) -> Option<V> + Send + Sync + 'static) -> Fold<V> {
+    Box::new(move |left: &mut [V], right: &[V]| {
         left.iter_mut().zip(right).all(|(left, &right)| match combine(*left, right) {
             Some(value) => {
                 *left = value;
@@ -155,7 +165,7 @@ fn folded<S: Stored>(op: Op<'_>, combine: Fold<S::Value>) -> Result<Box<dyn Kern
                 walks[0].load::<S>(&call.read(&inputs[0]), at, left);
                 for (walk, input) in walks.iter().zip(&inputs).skip(1) {
                     walk.load::<S>(&call.read(input), at, right);
-                    if !combine(left, right) {
+                    if !combine.combine(left, right) {
                         return Err(Error::data(format!("{name}: an integer is divided by zero")));
                     }
                 }
@@ -172,91 +182,4 @@ fn folded<S: Stored>(op: Op<'_>, combine: Fold<S::Value>) -> Result<Box<dyn Kern
             Ok(())
         }))
     })
-}
-
-/// Two operands of different types, combined element by element into a third.
-pub(crate) fn zipped<A: Stored, B: Stored, O: Stored>(
-    op: Op<'_>,
-    ns: u64,
-    in_place: bool,
-    combine: impl Fn(A::Value, B::Value) -> O::Value + Copy + Send + Sync + 'static,
-) -> Result<Box<dyn Kernel>> {
-    let shapes = [op.shape(0)?, op.shape(1)?];
-    let broadcast = || op.invalid(format_args!("shapes {shapes:?} do not broadcast"));
-    let shape = broadcast_shape(&shapes).ok_or_else(broadcast)?;
-    op.expect_output(0, &shape)?;
-    let walk_a = Strided::broadcast(&shapes[0], &shape).ok_or_else(broadcast)?;
-    let walk_b = Strided::broadcast(&shapes[1], &shape).ok_or_else(broadcast)?;
-    let elements = count(&shape);
-    let mut requirements = needs(elements as u64 * ns, elements.div_ceil(CHUNK));
-    if in_place && shapes[0] == shape {
-        requirements.in_place = vec![alias(0)];
-    }
-    kernel(requirements, move |bindings| {
-        let (a, b) = (bindings.input::<A::Element>(0)?, bindings.input::<B::Element>(1)?);
-        let output = bindings.output::<O::Element>(0)?;
-        Ok(Box::new(move |call: &Call| {
-            let (a, b, out) = (call.read(&a), call.read(&b), call.write(&output));
-            let mut left = [A::Value::default(); CHUNK];
-            let mut right = [B::Value::default(); CHUNK];
-            let share = call.share(out.len(), CHUNK);
-            for at in share.clone().step_by(CHUNK) {
-                let n = CHUNK.min(share.end - at);
-                let (left, right) = (&mut left[..n], &mut right[..n]);
-                walk_a.load::<A>(&a, at, left);
-                walk_b.load::<B>(&b, at, right);
-                let to = out.part(at..at + n);
-                for (i, (&left, &right)) in left.iter().zip(right.iter()).enumerate() {
-                    to.set(i, O::store(combine(left, right)));
-                }
-            }
-            Ok(())
-        }))
-    })
-}
-
-/// Types of base and exponent; the result has the type of the base.
-fn powers() -> Vec<Signature> {
-    let mut all = Vec::new();
-    for base in [1, 11, 10, 16, 6, 7] {
-        for exponent in [1, 11, 6, 7] {
-            all.push(signature(&[base, exponent], &[base]));
-        }
-        if base == 10 || base == 16 {
-            all.push(signature(&[base, base], &[base]));
-        }
-    }
-    all
-}
-
-fn pow(op: Op<'_>) -> Result<Box<dyn Kernel>> {
-    let (base, exponent) = (op.input(0)?.dtype, op.input(1)?.dtype);
-    if base == exponent {
-        return dispatch!(base, [F32, F64, F16, BF16, I32, I64], A => power::<A, A>(op));
-    }
-    dispatch!(base, [F32, F64, F16, BF16, I32, I64], A => {
-        dispatch!(exponent, [F32, F64, I32, I64], B => power::<A, B>(op))
-    })
-}
-
-fn power<A: Stored, B: Stored>(op: Op<'_>) -> Result<Box<dyn Kernel>> {
-    zipped::<A, B, A>(op, 20, true, |base, exponent| {
-        if !A::Value::IS_FLOAT && !B::Value::IS_FLOAT && exponent >= B::Value::ZERO {
-            return integer_power(base, exponent.to_i64() as u64);
-        }
-        let (base, exponent) = (base.to_f64(), exponent.to_f64());
-        A::Value::from_f64(if exponent == 2.0 { base * base } else { libm::pow(base, exponent) })
-    })
-}
-
-fn integer_power<V: Number>(mut base: V, mut exponent: u64) -> V {
-    let mut result = V::ONE;
-    while exponent > 0 {
-        if exponent & 1 == 1 {
-            result = result.mul(base);
-        }
-        base = base.mul(base);
-        exponent >>= 1;
-    }
-    result
 }

@@ -8,17 +8,16 @@
 
 mod activation;
 mod arguments;
-mod attention;
 mod cast;
+mod choose;
+mod compare;
 mod conv;
 mod conv_transpose;
-mod convert;
 mod cumulate;
 mod element;
 mod elementwise;
 mod epilogue;
 mod gather;
-mod logic;
 mod matmul;
 mod moves;
 mod normalise;
@@ -30,14 +29,13 @@ mod product;
 mod quantise;
 mod reduce;
 mod resize;
-mod rotary;
-mod sample;
 mod scatter;
 mod settle;
 mod softmax;
 mod strided;
 mod table;
 mod unary;
+mod wide;
 mod window;
 
 use sunmao_plugin_sdk::abi::{Info, Operation, OperatorSupport};

@@ -4,13 +4,15 @@
 //! the bits depend neither on the loop that was chosen nor on the number of shards.
 
 use crate::arguments::Op;
-use crate::element::{FLOATS, Stored, dispatch};
+use crate::element::FLOATS;
 use crate::number::Number;
 use crate::settle::{CHUNK, kernel, needs};
 use crate::strided::{Strided, count, dense_strides};
 use crate::table::{LATEST, Row, same};
+use crate::wide::{Wide, sink, source};
+use std::sync::Arc;
 use sunmao_plugin_sdk::abi::Tolerance;
-use sunmao_plugin_sdk::{Call, Kernel, Reader, Result};
+use sunmao_plugin_sdk::{Call, Kernel, Result};
 
 /// Element types of the sums.
 const SUMMED: &[u16] = &[1, 11, 10, 16, 6, 7, 12, 13];
@@ -41,56 +43,49 @@ fn with_axes(dtypes: &[u16]) -> Vec<sunmao_plugin_sdk::abi::Signature> {
     dtypes.iter().map(|&dtype| crate::table::signature(&[dtype, 7], &[dtype])).collect()
 }
 
-/// What is done with the numbers that fall together.
-trait Rule<V: Number>: 'static {
-    type Sum: Copy + Send + Sync;
-    const START: Self::Sum;
-    fn step(sum: Self::Sum, value: V) -> Self::Sum;
-    fn finish(sum: Self::Sum, count: usize) -> V;
+/// What is done with the numbers that fall together, in one type.
+struct Rule<W> {
+    start: W,
+    step: fn(&mut [W], &[W]),
+    fold: fn(W, &[W]) -> W,
+    finish: fn(W, usize) -> W,
 }
 
-macro_rules! rules {
-    ($($(#[$doc:meta])* $name:ident: $sum:ty = $start:expr; |$acc:ident, $value:ident| $step:expr; |$end:ident, $count:ident| $finish:expr;)*) => { $(
-        $(#[$doc])*
-        struct $name;
-        impl<V: Number> Rule<V> for $name {
-            type Sum = $sum;
-            const START: $sum = $start;
-            #[inline(always)]
-            fn step($acc: $sum, $value: V) -> $sum { $step }
-            #[inline(always)]
-            fn finish($end: $sum, $count: usize) -> V { let _ = $count; $finish }
+macro_rules! rule {
+    ($start:expr, |$sum:ident, $x:ident| $step:expr, $finish:expr) => {
+        Rule {
+            start: $start,
+            step: |sums, terms| {
+                for (sum, &$x) in sums.iter_mut().zip(terms) {
+                    let $sum = *sum;
+                    *sum = $step;
+                }
+            },
+            fold: |start, terms| terms.iter().fold(start, |$sum, &$x| $step),
+            finish: $finish,
         }
-    )* };
+    };
 }
 
-rules! {
-    Sum: V::Wide = V::Wide::ZERO; |sum, x| sum.add(x.widen()); |sum, n| V::narrow(sum);
-    Mean: V::Wide = V::Wide::ZERO; |sum, x| sum.add(x.widen()); |sum, n| V::narrow(mean(sum, n));
-    Product: V::Wide = V::Wide::ONE; |sum, x| sum.mul(x.widen()); |sum, n| V::narrow(sum);
-    Magnitudes: V::Wide = V::Wide::ZERO; |sum, x| sum.add(x.widen().abs()); |sum, n| V::narrow(sum);
-    Squares: V::Wide = V::Wide::ZERO; |sum, x| sum.add(x.widen().mul(x.widen())); |sum, n| V::narrow(sum);
-    Length: V::Wide = V::Wide::ZERO; |sum, x| sum.add(x.widen().mul(x.widen())); |sum, n| V::from_f64(sum.to_f64().sqrt());
-    LogSum: V::Wide = V::Wide::ZERO; |sum, x| sum.add(x.widen()); |sum, n| V::from_f64(libm::log(sum.to_f64()));
-    Largest: V = V::LOWEST; |sum, x| x.larger(sum); |sum, n| sum;
-    Smallest: V = V::HIGHEST; |sum, x| x.smaller(sum); |sum, n| sum;
-    /// The largest number so far, and the sum of the exponentials of all against it.
-    LogSumExp: (f64, f64) = (f64::NEG_INFINITY, 0.0); |sum, x| log_sum_exp(sum, x.to_f64()); |sum, n| V::from_f64(sum.0 + libm::log(sum.1));
+/// The rule of that operator name on wide numbers.
+fn rule<W: Number>(name: &str) -> Option<Rule<W>> {
+    Some(match name {
+        "ReduceSum" => rule!(W::ZERO, |sum, x| sum.add(x), |sum, _| sum),
+        "ReduceMean" | "GlobalAveragePool" => rule!(W::ZERO, |sum, x| sum.add(x), mean),
+        "ReduceProd" => rule!(W::ONE, |sum, x| sum.mul(x), |sum, _| sum),
+        "ReduceL1" => rule!(W::ZERO, |sum, x| sum.add(x.abs()), |sum, _| sum),
+        "ReduceL2" => rule!(W::ZERO, |sum, x| sum.add(x.mul(x)), |sum, _| W::from_f64(sum.to_f64().sqrt())),
+        "ReduceSumSquare" => rule!(W::ZERO, |sum, x| sum.add(x.mul(x)), |sum, _| sum),
+        "ReduceLogSum" => rule!(W::ZERO, |sum, x| sum.add(x), |sum, _| W::from_f64(libm::log(sum.to_f64()))),
+        "ReduceMax" | "GlobalMaxPool" => rule!(W::LOWEST, |sum, x| x.larger(sum), |sum, _| sum),
+        "ReduceMin" => rule!(W::HIGHEST, |sum, x| x.smaller(sum), |sum, _| sum),
+        _ => return None,
+    })
 }
 
 fn mean<W: Number>(sum: W, count: usize) -> W {
     // The mean of nothing is NaN; integers have none, so it is 0.
     if count == 0 && !W::IS_FLOAT { W::ZERO } else { sum.div(W::from_i64(count as i64)).unwrap_or(W::ZERO) }
-}
-
-fn log_sum_exp((largest, sum): (f64, f64), x: f64) -> (f64, f64) {
-    if x == largest {
-        (largest, sum + 1.0)
-    } else if x > largest {
-        (x, sum * libm::exp(largest - x) + 1.0)
-    } else {
-        (largest, sum + libm::exp(x - largest))
-    }
 }
 
 fn reduce(op: Op<'_>) -> Result<Box<dyn Kernel>> {
@@ -142,19 +137,24 @@ fn over(op: Op<'_>, shape: &[usize], axes: &[usize], keep: bool) -> Result<Box<d
         terms: count(&gone),
     };
     let dtype = op.input(0)?.dtype;
-    match op.name() {
-        "ReduceSum" => dispatch!(dtype, [F32, F64, F16, BF16, I32, I64, U32, U64], S => plan.kernel::<S, Sum>()),
-        "ReduceMean" => dispatch!(dtype, [F32, F64, F16, BF16, I32, I64, U32, U64], S => plan.kernel::<S, Mean>()),
-        "ReduceProd" => dispatch!(dtype, [F32, F64, F16, BF16, I32, I64, U32, U64], S => plan.kernel::<S, Product>()),
-        "ReduceL1" => dispatch!(dtype, [F32, F64, F16, BF16, I32, I64, U32, U64], S => plan.kernel::<S, Magnitudes>()),
-        "ReduceL2" => dispatch!(dtype, [F32, F64, F16, BF16, I32, I64, U32, U64], S => plan.kernel::<S, Length>()),
-        "ReduceSumSquare" => dispatch!(dtype, [F32, F64, F16, BF16, I32, I64, U32, U64], S => plan.kernel::<S, Squares>()),
-        "ReduceLogSum" => dispatch!(dtype, floats, S => plan.kernel::<S, LogSum>()),
-        "ReduceLogSumExp" => dispatch!(dtype, floats, S => plan.kernel::<S, LogSumExp>()),
-        "ReduceMax" => dispatch!(dtype, [F32, F64, F16, BF16, U8, I8, I32, I64, U32, U64, Bool], S => plan.kernel::<S, Largest>()),
-        "ReduceMin" => dispatch!(dtype, [F32, F64, F16, BF16, U8, I8, I32, I64, U32, U64, Bool], S => plan.kernel::<S, Smallest>()),
-        "GlobalAveragePool" => dispatch!(dtype, floats, S => plan.kernel::<S, Mean>()),
-        _ => dispatch!(dtype, floats, S => plan.kernel::<S, Largest>()),
+    if op.name() == "ReduceLogSumExp" {
+        return plan.log_sum_exp(dtype);
+    }
+    let unknown = || op.unsupported("this reduction");
+    match dtype {
+        1 | 10 | 11 | 16 => plan.kernel::<f64>(dtype, rule(op.name()).ok_or_else(unknown)?),
+        3 | 6 | 7 => {
+            let mut rule = rule::<i64>(op.name()).ok_or_else(unknown)?;
+            // The extremum of nothing is the bound of the narrow type; wrapping the wide one would give another number.
+            let (lowest, highest) = match dtype {
+                3 => (i8::MIN.into(), i8::MAX.into()),
+                6 => (i32::MIN.into(), i32::MAX.into()),
+                _ => (i64::MIN, i64::MAX),
+            };
+            rule.start = rule.start.clamp(lowest, highest);
+            plan.kernel(dtype, rule)
+        }
+        _ => plan.kernel::<u64>(dtype, rule(op.name()).ok_or_else(unknown)?),
     }
 }
 
@@ -168,66 +168,105 @@ struct Plan {
 }
 
 impl Plan {
-    fn kernel<S: Stored, R: Rule<S::Value>>(self) -> Result<Box<dyn Kernel>> {
-        kernel(needs((self.outputs * self.terms) as u64 * 2, self.outputs), move |bindings| {
-            let (x, y) = (bindings.input::<S::Element>(0)?, bindings.output::<S::Element>(0)?);
+    fn kernel<W: WideNumber>(self, dtype: u16, rule: Rule<W>) -> Result<Box<dyn Kernel>> {
+        let rule = Arc::new(rule);
+        kernel(needs(self.outputs as u64 * self.terms as u64 * 3, self.outputs), move |bindings| {
+            let (x, y) = (source(bindings, dtype, 0)?, sink(bindings, dtype, 0)?);
+            let rule = rule.clone();
             Ok(Box::new(move |call: &Call| {
-                let (x, y) = (call.read(&x), call.write(&y));
-                let mut sums = [R::START; CHUNK];
-                let share = call.share(y.len(), 1);
+                let mut terms = x.chunk();
+                let mut sums = [rule.start; CHUNK];
+                let share = call.share(self.outputs, 1);
                 for start in share.clone().step_by(CHUNK) {
-                    self.kept.runs(start..share.end.min(start + CHUNK), |index, offset, stride, n| {
-                        let sums = &mut sums[..n];
+                    let n = CHUNK.min(share.end - start);
+                    self.kept.runs(start..start + n, |index, offset, stride, n| {
+                        let sums = &mut sums[index - start..][..n];
+                        sums.fill(rule.start);
                         if stride == 1 {
-                            self.side_by_side::<S, R>(&x, offset, sums);
-                        } else {
-                            for (i, sum) in sums.iter_mut().enumerate() {
-                                *sum = self.one::<S, R>(&x, offset.wrapping_add_signed(stride * i as isize));
+                            // Neighbouring outputs, whose terms lie side by side.
+                            let beside = Strided::new(&[n], &[1], 0);
+                            self.each_term(|from| {
+                                x.load(call, &beside, offset + from, 0, n, &mut terms);
+                                (rule.step)(sums, &W::of(&terms)[..n]);
+                            });
+                            return;
+                        }
+                        for (i, sum) in sums.iter_mut().enumerate() {
+                            let offset = offset.wrapping_add_signed(stride * i as isize);
+                            for at in (0..self.terms).step_by(CHUNK) {
+                                let n = CHUNK.min(self.terms - at);
+                                x.load(call, &self.gone, offset, at, n, &mut terms);
+                                *sum = (rule.fold)(*sum, &W::of(&terms)[..n]);
                             }
                         }
-                        for (i, &sum) in sums.iter().enumerate() {
-                            y.set(index + i, S::store(R::finish(sum, self.terms)));
-                        }
                     });
+                    for sum in &mut sums[..n] {
+                        *sum = (rule.finish)(*sum, self.terms);
+                    }
+                    y.store(call, start, n, &W::wide(sums));
                 }
                 Ok(())
             }))
         })
     }
 
-    /// The result for the terms whose first lies at `offset`.
-    fn one<S: Stored, R: Rule<S::Value>>(&self, x: &Reader<'_, S::Element>, offset: usize) -> R::Sum {
-        let mut sum = R::START;
-        self.gone.runs(0..self.terms, |_, from, stride, n| {
-            let mut at = offset + from;
-            if stride == 1 {
-                sum = x.part(at..at + n).iter().fold(sum, |sum, element| R::step(sum, S::load(element)));
-            } else {
-                for _ in 0..n {
-                    sum = R::step(sum, S::load(x.get(at)));
-                    at = at.wrapping_add_signed(stride);
-                }
+    /// Calls `visit` with the offset of every term of the output whose first term lies at 0.
+    fn each_term(&self, mut visit: impl FnMut(usize)) {
+        self.gone.runs(0..self.terms, |_, offset, stride, n| {
+            for i in 0..n {
+                visit(offset.wrapping_add_signed(stride * i as isize));
             }
         });
-        sum
     }
 
-    /// The results of neighbouring outputs, whose terms lie side by side.
-    fn side_by_side<S: Stored, R: Rule<S::Value>>(
-        &self,
-        x: &Reader<'_, S::Element>,
-        offset: usize,
-        sums: &mut [R::Sum],
-    ) {
-        sums.fill(R::START);
-        self.gone.runs(0..self.terms, |_, from, stride, n| {
-            let mut at = offset + from;
-            for _ in 0..n {
-                for (sum, element) in sums.iter_mut().zip(x.part(at..at + sums.len()).iter()) {
-                    *sum = R::step(*sum, S::load(element));
+    /// In two passes over the terms: the exponentials are taken against the largest.
+    fn log_sum_exp(self, dtype: u16) -> Result<Box<dyn Kernel>> {
+        kernel(needs(self.outputs as u64 * self.terms as u64 * 20, self.outputs), move |bindings| {
+            let (x, y) = (source(bindings, dtype, 0)?, sink(bindings, dtype, 0)?);
+            Ok(Box::new(move |call: &Call| {
+                let mut terms = x.chunk();
+                for output in call.share(self.outputs, 1) {
+                    let offset = self.kept.offset(output);
+                    let mut pass = |start: f64, step: &dyn Fn(f64, f64) -> f64| {
+                        let mut sum = start;
+                        for at in (0..self.terms).step_by(CHUNK) {
+                            let n = CHUNK.min(self.terms - at);
+                            x.load(call, &self.gone, offset, at, n, &mut terms);
+                            sum = f64::of(&terms)[..n].iter().fold(sum, |sum, &term| step(sum, term));
+                        }
+                        sum
+                    };
+                    let largest = pass(f64::NEG_INFINITY, &|sum, x| x.larger(sum));
+                    // Against an infinity, differences would be NaN.
+                    let against = if largest.is_finite() { largest } else { 0.0 };
+                    let sum = pass(0.0, &|sum, x| sum + libm::exp(x - against));
+                    y.store(call, output, 1, &Wide::Real([against + libm::log(sum); CHUNK]));
                 }
-                at = at.wrapping_add_signed(stride);
-            }
-        });
+                Ok(())
+            }))
+        })
     }
 }
+
+/// The three types of wide numbers.
+trait WideNumber: Number {
+    fn of(wide: &Wide) -> &[Self; CHUNK];
+    fn wide(numbers: [Self; CHUNK]) -> Wide;
+}
+
+macro_rules! wide_number {
+    ($($t:ty = $kind:ident;)*) => { $(
+        impl WideNumber for $t {
+            fn of(wide: &Wide) -> &[Self; CHUNK] {
+                match wide {
+                    Wide::$kind(numbers) => numbers,
+                    _ => unreachable!("the kind follows from the element type"),
+                }
+            }
+            fn wide(numbers: [Self; CHUNK]) -> Wide {
+                Wide::$kind(numbers)
+            }
+        }
+    )* };
+}
+wide_number! { f64 = Real; i64 = Signed; u64 = Unsigned; }

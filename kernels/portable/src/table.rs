@@ -121,7 +121,8 @@ pub(crate) fn table() -> &'static [Row] {
         let families = [
             crate::unary::rows,
             crate::elementwise::rows,
-            crate::logic::rows,
+            crate::compare::rows,
+            crate::choose::rows,
             crate::cast::rows,
             crate::reduce::rows,
             crate::order::rows,
@@ -137,10 +138,7 @@ pub(crate) fn table() -> &'static [Row] {
             crate::gather::rows,
             crate::scatter::rows,
             crate::resize::rows,
-            crate::sample::rows,
             crate::quantise::rows,
-            crate::rotary::rows,
-            crate::attention::rows,
         ];
         families.iter().flat_map(|rows| rows()).collect()
     })

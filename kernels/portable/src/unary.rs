@@ -1,6 +1,6 @@
 //! Operators of one input, element by element.
 
-use crate::activation::{Map, activation, map};
+use crate::activation::{Function, Map, activation, map};
 use crate::arguments::Op;
 use crate::element::{EVERY, FLOATS, INTEGERS, NUMBERS, SIGNED, Stored, dispatch};
 use crate::number::Number;
@@ -115,7 +115,7 @@ fn through<S: Stored, T: Stored<Value = S::Value>>(
     call: &Call,
     x: &Input<S::Element>,
     y: &Output<T::Element>,
-    function: &dyn Fn(&mut [S::Value]),
+    function: &dyn Function<S::Value>,
 ) {
     let (x, y) = (call.read(x), call.write(y));
     let mut local = [S::Value::default(); CHUNK];
@@ -126,7 +126,7 @@ fn through<S: Stored, T: Stored<Value = S::Value>>(
         for (value, element) in local.iter_mut().zip(from.iter()) {
             *value = S::load(element);
         }
-        function(local);
+        function.apply(local);
         for (i, &value) in local.iter().enumerate() {
             to.set(i, T::store(value));
         }
@@ -202,7 +202,7 @@ pub(crate) fn copy(op: Op<'_>) -> Result<Box<dyn Kernel>> {
     dispatch!(op.input(0)?.dtype, carriers, S => {
         kernel(requirements, move |bindings| {
             type E<S> = <S as Stored>::Element;
-            let (x, y) = (bindings.input::<E<S>>(0)?, bindings.output::<E<S>>(0)?);
+            let (x, y) = (bindings.input_bits::<E<S>>(0)?, bindings.output_bits::<E<S>>(0)?);
             Ok(Box::new(move |call: &Call| {
                 let (x, y) = (call.read(&x), call.write(&y));
                 let share = call.share(y.len(), CHUNK);

@@ -31,8 +31,12 @@ impl External {
 
     fn number(&self) -> Result<u64> {
         self.value.parse().map_err(|_| {
-            Error::data(format!("external_data has {} = {}: a number of bytes was expected", self.key, quoted(&self.value)))
-                .at_byte(self.at)
+            Error::data(format!(
+                "external_data has {} = {}: a number of bytes was expected",
+                self.key,
+                quoted(&self.value)
+            ))
+            .at_byte(self.at)
         })
     }
 }
@@ -71,7 +75,9 @@ impl<B: Bytes> Siblings<B> {
             }
         }
         let Some(location) = location else {
-            return Err(Error::data(format!("tensor {tensor} is in another file that it does not name: export the model again")));
+            return Err(Error::data(format!(
+                "tensor {tensor} is in another file that it does not name: export the model again"
+            )));
         };
         let file = check_location(&location.value, tensor).map_err(|error| error.at_byte(location.at))?;
         let size = self.open(model, &file, tensor).map_err(|error| error.at_byte(location.at))?;

@@ -1,8 +1,7 @@
-//! Comparisons, and the choice between two operands.
+//! `Where`: the choice between two operands.
 
 use crate::arguments::Op;
-use crate::element::{Bool, EVERY, NUMBERS, Stored, dispatch};
-use crate::elementwise::zipped;
+use crate::element::{Bool, EVERY, Stored, dispatch};
 use crate::settle::{CHUNK, alias, kernel, needs};
 use crate::strided::{Strided, broadcast_shape, count};
 use crate::table::{LATEST, Row, signature};
@@ -10,24 +9,8 @@ use sunmao_plugin_sdk::abi::Tolerance;
 use sunmao_plugin_sdk::{Call, Kernel, Result};
 
 pub(crate) fn rows() -> Vec<Row> {
-    let to_bool = |dtypes: &[u16]| dtypes.iter().map(|&dtype| signature(&[dtype; 2], &[9])).collect::<Vec<_>>();
-    let mut rows = vec![Row::new("Equal", (7, LATEST), to_bool(EVERY), Tolerance::Exact, compare)];
-    for (name, since) in [("Less", 7), ("LessOrEqual", 12), ("Greater", 7), ("GreaterOrEqual", 12)] {
-        rows.push(Row::new(name, (since, LATEST), to_bool(NUMBERS), Tolerance::Exact, compare));
-    }
     let choices = EVERY.iter().map(|&dtype| signature(&[9, dtype, dtype], &[dtype])).collect();
-    rows.push(Row::new("Where", (9, LATEST), choices, Tolerance::Exact, choose).in_place(&[1, 2]));
-    rows
-}
-
-fn compare(op: Op<'_>) -> Result<Box<dyn Kernel>> {
-    dispatch!(op.input(0)?.dtype, every, S => match op.name() {
-        "Equal" => zipped::<S, S, Bool>(op, 2, false, |a, b| u8::from(a == b)),
-        "Less" => zipped::<S, S, Bool>(op, 2, false, |a, b| u8::from(a < b)),
-        "LessOrEqual" => zipped::<S, S, Bool>(op, 2, false, |a, b| u8::from(a <= b)),
-        "Greater" => zipped::<S, S, Bool>(op, 2, false, |a, b| u8::from(a > b)),
-        _ => zipped::<S, S, Bool>(op, 2, false, |a, b| u8::from(a >= b)),
-    })
+    vec![Row::new("Where", (9, LATEST), choices, Tolerance::Exact, choose).in_place(&[1, 2])]
 }
 
 fn choose(op: Op<'_>) -> Result<Box<dyn Kernel>> {
@@ -44,8 +27,8 @@ fn choose(op: Op<'_>) -> Result<Box<dyn Kernel>> {
         kernel(requirements, move |bindings| {
             type E<S> = <S as Stored>::Element;
             let condition = bindings.input::<u8>(0)?;
-            let (yes, no) = (bindings.input::<E<S>>(1)?, bindings.input::<E<S>>(2)?);
-            let output = bindings.output::<E<S>>(0)?;
+            let (yes, no) = (bindings.input_bits::<E<S>>(1)?, bindings.input_bits::<E<S>>(2)?);
+            let output = bindings.output_bits::<E<S>>(0)?;
             Ok(Box::new(move |call: &Call| {
                 let out = call.write(&output);
                 let (condition, yes, no) = (call.read(&condition), call.read(&yes), call.read(&no));

@@ -1,0 +1,181 @@
+//! What every measurement starts from: a plugin runtime, chips, sessions, and small graphs made by hand.
+
+use anyhow::{Context, Result};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use sunmao_graph::fold::NoWeights;
+use sunmao_graph::{DType, Dim, Graph, Node, Role, Value, ValueId};
+use sunmao_host::device::{Registry, Selector};
+use sunmao_host::engine::{Executor, Layout, Loaded, Run};
+use sunmao_host::plan::{self, Plan};
+use sunmao_host::plugin::{ChipInstance, Kind, LoadOptions, Plugin, Runtime, RuntimeOptions};
+use sunmao_host::scheduler::Team;
+use sunmao_host::session::{Host, Options, Session};
+
+/// Requests never queue here.
+const QUEUE: usize = 16;
+
+/// The plugins, loaded once.
+pub(crate) struct Rig {
+    pub(crate) runtime: Arc<Runtime>,
+    registry: Arc<Registry>,
+    plugins: PathBuf,
+    guests: PathBuf,
+}
+
+impl Rig {
+    /// Loads the plugins of `plugins`.
+    pub(crate) fn new(plugins: &Path, guests: &Path) -> Result<Self> {
+        let runtime = Runtime::new(RuntimeOptions::default())?;
+        let registry = Arc::new(Registry::default());
+        for name in ["simd128", "portable", "import-onnx"] {
+            let path = plugins.join(format!("{name}.wasm"));
+            let plugin = runtime
+                .load(&path, &LoadOptions::default())
+                .with_context(|| format!("{}: run `cargo xtask build-plugins` first", path.display()))?;
+            registry.add(plugin);
+        }
+        Ok(Self { runtime, registry, plugins: plugins.to_path_buf(), guests: guests.to_path_buf() })
+    }
+
+    /// The file of a plugin.
+    pub(crate) fn plugin_file(&self, name: &str) -> PathBuf {
+        self.plugins.join(format!("{name}.wasm"))
+    }
+
+    /// The file of a test plugin.
+    pub(crate) fn guest_file(&self, name: &str) -> PathBuf {
+        self.guests.join(format!("{name}.wasm"))
+    }
+
+    /// A loaded chip.
+    pub(crate) fn chip(&self, name: &str) -> Result<Arc<Plugin>> {
+        Ok(self.registry.chip(name)?.plugin.clone())
+    }
+
+    /// A session on `chip` alone: no native kernel.
+    pub(crate) fn session(&self, chip: &str, threads: usize, model: &Path) -> Result<Session> {
+        let host = Host { registry: self.registry.clone(), team: Team::new(threads, QUEUE) };
+        let options = Options { chip: chip.to_owned(), threads, fast_paths: false, strict: true };
+        Session::load(model, &host, options).with_context(|| format!("{} on {chip}", model.display()))
+    }
+}
+
+/// Seconds that `work` takes.
+pub(crate) fn seconds<R>(work: impl FnOnce() -> R) -> f64 {
+    let start = Instant::now();
+    std::hint::black_box(work());
+    start.elapsed().as_secs_f64()
+}
+
+/// Runs `work` until `time` is over, at least `least` times; the median in seconds.
+pub(crate) fn repeat(time: Duration, least: usize, mut work: impl FnMut()) -> f64 {
+    let start = Instant::now();
+    let mut measured = Vec::new();
+    while measured.len() < least || start.elapsed() < time {
+        measured.push(seconds(&mut work));
+    }
+    crate::figure::median(measured)
+}
+
+/// A graph made by hand: f32 inputs and outputs, no constants in files.
+pub(crate) struct Sketch {
+    graph: Graph,
+}
+
+impl Sketch {
+    pub(crate) fn new() -> Self {
+        Self { graph: Graph::default() }
+    }
+
+    fn value(&mut self, shape: &[u64]) -> ValueId {
+        let name = format!("v{}", self.graph.values.len());
+        let shape = Some(shape.iter().map(|&n| Dim::Known(n)).collect());
+        self.graph.add_value(Value { name, dtype: Some(DType::F32), shape, role: Role::Computed })
+    }
+
+    /// A model input.
+    pub(crate) fn input(&mut self, shape: &[u64]) -> ValueId {
+        let id = self.value(shape);
+        self.graph.values[id.index()].role = Role::Input;
+        self.graph.inputs.push(id);
+        id
+    }
+
+    /// An operator without attributes.
+    pub(crate) fn node(&mut self, op: &str, revision: u16, inputs: &[ValueId], shape: &[u64]) -> ValueId {
+        let output = self.value(shape);
+        self.graph.nodes.push(Node {
+            name: format!("n{}", self.graph.nodes.len()),
+            op: op.to_owned(),
+            revision,
+            attributes: Default::default(),
+            inputs: inputs.iter().map(|&input| Some(input)).collect(),
+            outputs: vec![Some(output)],
+            epilogue: Vec::new(),
+        });
+        output
+    }
+
+    /// The finished graph.
+    pub(crate) fn finish(mut self, output: ValueId) -> Graph {
+        self.graph.outputs.push(output);
+        self.graph
+    }
+}
+
+/// A hand-made graph on an executor of its own.
+pub(crate) struct Bench {
+    executor: Arc<Executor>,
+    loaded: Arc<Loaded>,
+    team: Arc<Team>,
+}
+
+impl Bench {
+    /// Plans `graph` on `plugin` (none: on native portable kernels) for `threads` threads; `adjust` may change the plan before it is loaded.
+    pub(crate) fn new(
+        graph: Graph,
+        plugin: Option<&Arc<Plugin>>,
+        threads: usize,
+        adjust: impl FnOnce(&mut Plan),
+    ) -> Result<Self> {
+        let mut scout = plugin.map(ChipInstance::new).transpose()?;
+        if let Some(scout) = &mut scout {
+            scout.reserve(65536)?;
+        }
+        let facts = plugin.and_then(|plugin| match plugin.kind() {
+            Kind::Chip(facts) => Some(facts),
+            Kind::Importer(_) => None,
+        });
+        let mut selector = Selector {
+            chip: facts.zip(scout.as_mut()).map(|(facts, scout)| (&facts.operators[..], scout)),
+            fast_paths: false,
+            strict: plugin.is_some(),
+        };
+        let options = plan::Options { alignment: 64, threads: threads as u32 };
+        let mut plan = plan::build(graph, &NoWeights, &mut selector, options)?;
+        adjust(&mut plan);
+        let layout = Layout::for_plan(plan.memory, threads as u64)?;
+        let executor = Arc::new(Executor::new(plugin.cloned(), threads, layout)?);
+        let loaded = Arc::new(executor.load(Arc::new(plan), &NoWeights)?);
+        executor.warm(&loaded)?;
+        Ok(Self { executor, loaded, team: Team::new(threads, QUEUE) })
+    }
+
+    /// Fills the inputs with small numbers and runs once.
+    pub(crate) fn run(&self) -> Result<()> {
+        let grant = self.team.acquire(self.executor.threads())?;
+        let members: Vec<usize> = grant.members().to_vec();
+        let run = Arc::new(Run::new(self.executor.clone(), self.loaded.clone(), members[0], members));
+        let part = run.clone();
+        let work: Arc<dyn Fn(usize) + Send + Sync> = Arc::new(move |thread| part.take_part(thread));
+        grant.run(&work);
+        Ok(run.outcome()?)
+    }
+
+    /// Number of dispatches.
+    pub(crate) fn dispatches(&self) -> usize {
+        self.loaded.plan.dispatches.len()
+    }
+}

@@ -1,0 +1,93 @@
+//! What a plugin must not do, one function each.
+
+use core::arch::wasm32::{memory_grow, memory_size, unreachable};
+use std::hint::black_box;
+use std::ops::Range;
+use sunmao_plugin_sdk::{Error, ErrorCode, LogLevel, log};
+
+/// Never returns, and touches no memory.
+#[expect(clippy::empty_loop, reason = "wasting cycles is the misdeed")]
+pub(crate) fn spin() -> ! {
+    loop {}
+}
+
+/// Never returns, and loads and stores all the while.
+pub(crate) fn spin_over_memory() -> ! {
+    let mut counters = [0u64; 64];
+    loop {
+        for counter in &mut counters {
+            let counter: *mut u64 = counter;
+            // SAFETY: the pointer comes from a live reference to an element of `counters`.
+            unsafe { counter.write_volatile(counter.read_volatile().wrapping_add(1)) }
+        }
+    }
+}
+
+/// Traps.
+pub(crate) fn trap() -> ! {
+    unreachable()
+}
+
+/// Uses up the stack.
+pub(crate) fn recurse() -> u32 {
+    #[inline(never)]
+    fn deeper(level: u32) -> u32 {
+        let frame = black_box([level; 16]);
+        if black_box(false) { 0 } else { deeper(level.wrapping_add(1)).wrapping_add(frame[3]) }
+    }
+    deeper(0)
+}
+
+/// Takes pages until the host denies them, and touches each.
+pub(crate) fn grow_until_denied() -> Error {
+    let mut pages = 0u64;
+    loop {
+        let start = memory_grow(0, 16);
+        if start == usize::MAX {
+            break;
+        }
+        for page in start..start + 16 {
+            // SAFETY: `memory_grow` has just added the page; nothing else knows of it.
+            unsafe { ((page * 65536) as *mut u8).write_volatile(1) };
+        }
+        pages += 16;
+    }
+    Error::new(ErrorCode::OutOfMemory, format!("took {pages} pages"))
+}
+
+/// An error with as much of 64 MiB of message as there is memory for.
+pub(crate) fn shout() -> Error {
+    Error::new(ErrorCode::Internal, "A".repeat(affordable(64 << 20, 1)))
+}
+
+/// `count`, halved until there is memory for so many things of `bytes` bytes.
+pub(crate) fn affordable(mut count: usize, bytes: usize) -> usize {
+    while count > 4096 && Vec::<u8>::new().try_reserve_exact(count * bytes).is_err() {
+        count /= 2;
+    }
+    count
+}
+
+/// Many long lines to the log.
+pub(crate) fn chatter() {
+    let line = "blah ".repeat(820);
+    for _ in 0..10_000 {
+        log(LogLevel::Warn, &line);
+    }
+}
+
+/// Writes over `range`, leaving out `keep`.
+pub(crate) fn scribble(range: Range<usize>, keep: &[Range<usize>]) {
+    for address in range {
+        if keep.iter().any(|kept| kept.contains(&address)) {
+            continue;
+        }
+        // SAFETY: none of Rust's: this is what a hostile plugin does. The addresses are in the arena, which Rust's allocator never hands out.
+        unsafe { (address as *mut u8).write_volatile(0xAA) };
+    }
+}
+
+/// Size of linear memory in bytes.
+pub(crate) fn memory_bytes() -> u64 {
+    memory_size(0) as u64 * 65536
+}

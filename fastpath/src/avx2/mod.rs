@@ -1,0 +1,49 @@
+//! Kernels for x86-64 with AVX2 and FMA: vectors of eight floats.
+//!
+//! Functions marked `target_feature` are entered through a token of [`crate::Avx2`] only. Every element of a result is computed by the same
+//! operations in the same order wherever a shard or a vector ends: the last, partial vector runs the same code under a mask.
+
+// Arrays of vectors are registers: loops name them by number, because an adaptor of the standard library would not be inlined with
+// the instruction set and would spill them.
+#![allow(clippy::needless_range_loop)]
+
+mod bands;
+mod conv;
+mod depthwise;
+mod elementwise;
+mod lanes;
+mod layer_norm;
+mod map;
+mod math;
+mod matmul;
+mod micro;
+mod pack;
+mod patches;
+mod pool;
+mod product;
+mod sliding;
+mod softmax;
+mod steps;
+mod unary;
+
+use crate::registry::Row;
+use std::sync::OnceLock;
+
+/// All fast paths of this instruction set.
+pub(crate) fn rows() -> &'static [Row] {
+    static ROWS: OnceLock<Vec<Row>> = OnceLock::new();
+    ROWS.get_or_init(|| {
+        let families = [
+            matmul::rows,
+            // Before the general convolution, which takes everything.
+            depthwise::rows,
+            conv::rows,
+            pool::rows,
+            elementwise::rows,
+            unary::rows,
+            softmax::rows,
+            layer_norm::rows,
+        ];
+        families.iter().flat_map(|rows| rows()).collect()
+    })
+}

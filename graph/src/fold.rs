@@ -1,0 +1,203 @@
+//! Computes what is constant, once and for all.
+//!
+//! Small integer arithmetic follows from inference; everything else goes to an evaluator that the caller brings (the host runs the
+//! portable kernels). Weights are read only when an operator on constants alone needs them.
+
+use crate::error::GraphError;
+use crate::infer::{Elem, Inference};
+use crate::tensor::{Tensor, TensorType, elements};
+use crate::text::quoted;
+use crate::{Content, DType, Graph, Node, Role, Value, Weight};
+use std::sync::Arc;
+
+/// Constants of at most this many bytes are held by the graph itself: kernels settle axes, shapes and bounds by them.
+pub const SMALL_BYTES: u64 = 4096;
+/// Results beyond this are not folded, unless they are smaller than what they are computed from.
+pub const FOLDED_BYTES_MAX: u64 = 64 << 20;
+
+/// Small constants that are brought into the graph, all together. A weight of one repeated element costs a file nothing.
+const SMALL_TOTAL_MAX: u64 = 256 << 20;
+/// Bytes that a graph may hold itself and still take on results that are larger than what they come from.
+const HELD_BYTES_MAX: u64 = 1 << 30;
+
+/// Runs one operator on constants.
+pub trait Evaluator {
+    /// The outputs, one for each entry of `outputs` that is there; none: it cannot run this operator, which is then left for run time.
+    /// An error ends the preparation of the model.
+    fn evaluate(&mut self, node: &Node, inputs: &[Option<Tensor>], outputs: &[Option<TensorType>]) -> Option<Result<Vec<Tensor>, String>>;
+}
+
+/// Reads weights.
+pub trait Weights {
+    /// The weight's elements as little-endian, dense, row-major bytes, whatever its encoding.
+    fn bytes(&self, value: &Value, weight: &Weight) -> Result<Arc<[u8]>, String>;
+}
+
+/// Evaluates nothing: folding is then limited to shape arithmetic.
+pub struct NoEvaluator;
+
+impl Evaluator for NoEvaluator {
+    fn evaluate(&mut self, _: &Node, _: &[Option<Tensor>], _: &[Option<TensorType>]) -> Option<Result<Vec<Tensor>, String>> {
+        None
+    }
+}
+
+/// For graphs whose constants are all at hand.
+pub struct NoWeights;
+
+impl Weights for NoWeights {
+    fn bytes(&self, _: &Value, _: &Weight) -> Result<Arc<[u8]>, String> {
+        Err("there is no source to read it from".to_owned())
+    }
+}
+
+/// A constant with its bytes; none when the value is not constant.
+pub fn read_constant(value: &Value, weights: &dyn Weights) -> Result<Option<Tensor>, GraphError> {
+    let Role::Constant(content) = &value.role else { return Ok(None) };
+    let refuse = |why: String| GraphError::Weight { value: quoted(&value.name), why };
+    let (Some(dtype), Some(shape)) = (value.dtype, value.concrete()) else {
+        return Err(refuse("its type is not known".to_owned()));
+    };
+    let bytes = match content {
+        Content::Bytes(bytes) => bytes.clone(),
+        Content::Weight(weight) => weights.bytes(value, weight).map_err(refuse)?,
+    };
+    let expected = elements(&shape).and_then(|count| dtype.bytes(count));
+    if expected != Some(bytes.len() as u64) {
+        return Err(refuse(format!("has {} bytes where {dtype}{shape:?} takes {}", bytes.len(), expected.unwrap_or_default())));
+    }
+    Ok(Some(Tensor { dtype, shape, bytes }))
+}
+
+/// Brings constants of at most [`SMALL_BYTES`] into the graph.
+pub fn load_small(graph: &mut Graph, weights: &dyn Weights) -> Result<(), GraphError> {
+    let mut total = 0;
+    for value in &mut graph.values {
+        if !matches!(value.role, Role::Constant(Content::Weight(_))) || total > SMALL_TOTAL_MAX {
+            continue;
+        }
+        let size = value.concrete().and_then(|shape| value.dtype?.bytes(elements(&shape)?));
+        if size.is_some_and(|size| size <= SMALL_BYTES)
+            && let Some(tensor) = read_constant(value, weights)?
+        {
+            total += tensor.bytes.len() as u64;
+            value.role = Role::Constant(Content::Bytes(tensor.bytes));
+        }
+    }
+    Ok(())
+}
+
+/// Turns computed values that do not depend on a request into constants; answers how many. Types must have been inferred.
+pub(crate) fn fold(graph: &mut Graph, inference: &Inference, weights: &dyn Weights, evaluator: &mut dyn Evaluator) -> Result<usize, GraphError> {
+    let mut is_output = vec![false; graph.values.len()];
+    for id in &graph.outputs {
+        is_output[id.index()] = true;
+    }
+    let mut held: u64 = graph.values.iter().filter_map(Value::bytes).map(|bytes| bytes.len() as u64).sum();
+    let mut folded = 0;
+    let mut kept = Vec::with_capacity(graph.nodes.len());
+    for node in std::mem::take(&mut graph.nodes) {
+        // A model's output stays computed, so that a plan need not copy constants.
+        let wanted = !node.outputs.iter().flatten().any(|id| is_output[id.index()]);
+        let tensors = if wanted { tensors_of(graph, inference, weights, evaluator, &node, held)? } else { None };
+        match tensors {
+            None => kept.push(node),
+            Some(tensors) => {
+                for (id, tensor) in node.outputs.iter().flatten().zip(tensors) {
+                    held = held.saturating_add(tensor.bytes.len() as u64);
+                    graph.values[id.index()].role = Role::Constant(Content::Bytes(tensor.bytes));
+                    folded += 1;
+                }
+            }
+        }
+    }
+    graph.nodes = kept;
+    Ok(folded)
+}
+
+fn tensors_of(
+    graph: &Graph,
+    inference: &Inference,
+    weights: &dyn Weights,
+    evaluator: &mut dyn Evaluator,
+    node: &Node,
+    held: u64,
+) -> Result<Option<Vec<Tensor>>, GraphError> {
+    let kinds: Option<Vec<TensorType>> = node
+        .outputs
+        .iter()
+        .flatten()
+        .map(|id| {
+            let value = graph.value(*id);
+            Some(TensorType { dtype: value.dtype?, shape: value.concrete()? })
+        })
+        .collect();
+    let Some(kinds) = kinds else { return Ok(None) };
+    let followed: Option<Vec<Tensor>> =
+        node.outputs.iter().flatten().zip(&kinds).map(|(id, kind)| tensor_of(kind, inference.elems(*id)?)).collect();
+    if followed.is_some() {
+        return Ok(followed);
+    }
+    if !may_fold(node) || node.inputs.is_empty() || !node.inputs.iter().flatten().all(|id| graph.value(*id).is_constant()) {
+        return Ok(None);
+    }
+    let size = |kind: &TensorType| elements(&kind.shape).and_then(|count| kind.dtype.bytes(count));
+    let bytes_of = |kinds: &[TensorType]| kinds.iter().try_fold(0u64, |sum, kind| sum.checked_add(size(kind)?));
+    let read: Vec<TensorType> = node
+        .inputs
+        .iter()
+        .flatten()
+        .filter_map(|id| Some(TensorType { dtype: graph.value(*id).dtype?, shape: graph.value(*id).concrete()? }))
+        .collect();
+    match (bytes_of(&kinds), bytes_of(&read)) {
+        (Some(made), _) if made <= FOLDED_BYTES_MAX && held <= HELD_BYTES_MAX => {}
+        (Some(made), Some(read)) if made <= read => {}
+        _ => return Ok(None),
+    }
+    let inputs: Vec<Option<Tensor>> = node
+        .inputs
+        .iter()
+        .map(|input| match input {
+            Some(id) => read_constant(graph.value(*id), weights),
+            None => Ok(None),
+        })
+        .collect::<Result<_, _>>()?;
+    let refuse = |why: String| GraphError::Evaluate { node: node.label(), op: node.op.clone(), why };
+    let mut present = kinds.iter().cloned();
+    let outputs: Vec<Option<TensorType>> = node.outputs.iter().map(|output| output.and_then(|_| present.next())).collect();
+    let Some(result) = evaluator.evaluate(node, &inputs, &outputs) else { return Ok(None) };
+    let tensors = result.map_err(refuse)?;
+    if tensors.len() != kinds.len() || tensors.iter().zip(&kinds).any(|(tensor, kind)| tensor.kind() != *kind || Some(tensor.bytes.len() as u64) != size(kind)) {
+        return Err(refuse("the evaluator gave results of another type than inference".to_owned()));
+    }
+    Ok(Some(tensors))
+}
+
+/// Operators whose result is not the same each time, or that carry quantisation which a device wants to see.
+fn may_fold(node: &Node) -> bool {
+    node.epilogue.is_empty()
+        && !matches!(
+            node.op.as_str(),
+            "RandomNormal" | "RandomNormalLike" | "RandomUniform" | "RandomUniformLike" | "Bernoulli" | "Multinomial"
+                | "DequantizeLinear" | "sunmao.QMatMul"
+        )
+}
+
+fn tensor_of(kind: &TensorType, elems: &[Elem]) -> Option<Tensor> {
+    let integers = || elems.iter().map(|elem| if let Elem::Int(value) = elem { Some(*value) } else { None }).collect::<Option<Vec<_>>>();
+    match kind.dtype {
+        DType::I64 => Some(Tensor::from_i64(kind.shape.clone(), &integers()?)),
+        DType::I32 | DType::Bool => {
+            let numbers: Vec<f64> = integers()?.into_iter().map(|value| value as f64).collect();
+            Tensor::from_numbers(kind.dtype, kind.shape.clone(), &numbers)
+        }
+        DType::F32 | DType::F64 => {
+            let numbers: Option<Vec<f64>> = elems.iter().map(|elem| if let Elem::Float(value) = elem { Some(*value) } else { None }).collect();
+            Tensor::from_numbers(kind.dtype, kind.shape.clone(), &numbers?)
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,170 @@
+//! What can be written on the command line. Every flag has an environment twin.
+
+use crate::config::FastPaths;
+use crate::telemetry::LogFormat;
+use clap::builder::FalseyValueParser;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Runs AI models on any chip that has a plugin.
+#[derive(Debug, Parser)]
+#[command(name = "host", version, about, disable_help_subcommand = true)]
+pub(super) struct Arguments {
+    /// How much is logged: error, warn, info, debug, trace, or levels by room
+    #[arg(long = "log-level", global = true, env = "SUNMAO_LOG", value_name = "LEVEL")]
+    pub(super) log: Option<String>,
+    /// How it is logged
+    #[arg(long, global = true, env = "SUNMAO_LOG_FORMAT", default_value = "text")]
+    pub(super) log_format: LogFormat,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Serve models over HTTP (Open Inference Protocol v2)
+    Serve(Serve),
+    /// Run a model once on tensors from files
+    Infer(Infer),
+    /// Show a model's graph, its plan, its memory, and what runs each node
+    Inspect(Inspect),
+    /// Look at plugins
+    Plugin {
+        #[command(subcommand)]
+        command: PluginCommand,
+    },
+    /// Find out what is wrong with this machine, the configuration, the plugins and the models
+    Doctor(Doctor),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum PluginCommand {
+    /// List the chips and importers that are loaded, and the files that were refused
+    List(List),
+    /// Check one component, and print the line that pins it
+    Verify(Verify),
+}
+
+/// What all commands take.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Common {
+    /// Configuration file; without it ./plugins.toml, and without that every plugin in ./plugins
+    #[arg(long, env = "SUNMAO_PLUGINS", value_name = "FILE")]
+    pub(super) plugins: Option<PathBuf>,
+    /// Chip to run on, by name or alias; `auto` takes the best
+    #[arg(long, visible_alias = "chip", env = "SUNMAO_CHIP_TYPE", default_value = "auto", value_name = "TYPE")]
+    pub(super) chip_type: String,
+    /// Threads for all models together; without it as many as this process may use
+    #[arg(long, env = "SUNMAO_THREADS", value_name = "N", value_parser = clap::value_parser!(u64).range(1..=256))]
+    pub(super) threads: Option<u64>,
+    /// Whether native kernels may stand in for the chip's own
+    #[arg(long, env = "SUNMAO_FAST_PATHS", default_value = "auto", value_name = "off|auto", value_parser = fast_paths)]
+    pub(super) fast_paths: FastPaths,
+    /// Refuse what the chip does not run, instead of running it on the host's own portable kernels
+    #[arg(long, env = "SUNMAO_STRICT", value_parser = FalseyValueParser::new())]
+    pub(super) strict: bool,
+}
+
+fn fast_paths(text: &str) -> Result<FastPaths, String> {
+    match text {
+        "auto" => Ok(FastPaths::Auto),
+        "off" => Ok(FastPaths::Off),
+        _ => Err("use `auto` or `off`".into()),
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    #[command(flatten)]
+    pub(super) common: Common,
+    /// A model file, or a folder laid out as NAME/VERSION/model.onnx
+    #[arg(long, env = "SUNMAO_MODEL_PATH", value_name = "FILE|PACKAGE|REPOSITORY")]
+    pub(super) model_path: Option<PathBuf>,
+    /// Address to listen on; overrides plugins.toml
+    #[arg(long, env = "SUNMAO_HOST", value_name = "ADDRESS")]
+    pub(super) host: Option<String>,
+    /// Port to listen on, 0 for a free one; overrides plugins.toml
+    #[arg(long, env = "SUNMAO_PORT")]
+    pub(super) port: Option<u16>,
+    /// Requests that shall find a thread at the same time; overrides plugins.toml
+    #[arg(long, env = "SUNMAO_WORKERS", value_name = "N", value_parser = clap::value_parser!(u64).range(0..=256))]
+    pub(super) workers: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Infer {
+    /// The model file
+    #[arg(env = "SUNMAO_MODEL")]
+    pub(super) model: PathBuf,
+    /// NAME=FILE (.npy, .json, .npz or .npz:ARRAY) or NAME=FILE:TYPE:SHAPE for raw bytes, as in x=x.bin:f32:1x3x224x224. Without any, what the model takes is printed
+    #[arg(short, long = "input", env = "SUNMAO_INPUT", value_name = "NAME=FILE")]
+    pub(super) input: Vec<String>,
+    /// Where outputs go: .npz, .json, .npy (one output), or a folder for raw bytes. Without it a summary is printed
+    #[arg(short, long, env = "SUNMAO_OUTPUT", value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Inspect {
+    /// The model file
+    #[arg(env = "SUNMAO_MODEL")]
+    pub(super) model: PathBuf,
+    /// Shape of an input, for models that leave it open: NAME=1x3x224x224
+    #[arg(long, env = "SUNMAO_SHAPE", value_name = "NAME=SHAPE")]
+    pub(super) shape: Vec<String>,
+    /// What to show
+    #[arg(long, env = "SUNMAO_WHAT", value_delimiter = ',', default_value = "graph,plan,memory,devices")]
+    pub(super) what: Vec<What>,
+    /// As JSON
+    #[arg(long, env = "SUNMAO_JSON", value_parser = FalseyValueParser::new())]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+/// Parts of `inspect`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum What {
+    /// The operators, as optimised before shapes are known
+    Graph,
+    /// The dispatches in order, with their offsets
+    Plan,
+    /// What a request occupies
+    Memory,
+    /// Which device runs which node, and why
+    Devices,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// As JSON
+    #[arg(long, env = "SUNMAO_JSON", value_parser = FalseyValueParser::new())]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Verify {
+    /// The component
+    pub(super) file: PathBuf,
+    /// As JSON
+    #[arg(long, env = "SUNMAO_JSON", value_parser = FalseyValueParser::new())]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Doctor {
+    /// A model file or repository to check as well, besides those of the configuration
+    #[arg(long, env = "SUNMAO_MODEL_PATH", value_name = "FILE|REPOSITORY")]
+    pub(super) model_path: Option<PathBuf>,
+    /// As JSON
+    #[arg(long, env = "SUNMAO_JSON", value_parser = FalseyValueParser::new())]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) common: Common,
+}

@@ -1,0 +1,95 @@
+//! Puts the rooms together as the flags and plugins.toml say.
+
+use super::arguments::Common;
+use super::failure::Failure;
+use super::install::Installer;
+use crate::config::{Config, FastPaths};
+use crate::device::Registry;
+use crate::plugin::{Runtime, RuntimeOptions};
+use crate::scheduler::Team;
+use crate::session::{Host, Options, Session};
+use std::num::NonZero;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Where plugins.toml is looked for when no flag names it.
+const USUAL_FILE: &str = "plugins.toml";
+/// Requests that may wait where nothing is served.
+const FEW_WAITING: usize = 16;
+
+/// Reads the configuration that the flags name.
+pub(super) fn configuration(common: &Common) -> Result<Config, Failure> {
+    match &common.plugins {
+        Some(path) => Ok(Config::load(path)?),
+        None if Path::new(USUAL_FILE).exists() => Ok(Config::load(Path::new(USUAL_FILE))?),
+        None => Ok(Config::without_file()),
+    }
+}
+
+/// Threads that models may use.
+pub(super) fn threads(common: &Common) -> usize {
+    let machine = std::thread::available_parallelism().map_or(1, NonZero::get);
+    common.threads.map_or(machine, |threads| usize::try_from(threads).expect("at most 256: the parser checked it"))
+}
+
+/// The runtime that all plugins of the process share, with its cache.
+pub(super) fn runtime(config: &Config) -> Result<Arc<Runtime>, Failure> {
+    let options = RuntimeOptions { cache_dir: Some(config.cache_dir.join("compiled")), ..RuntimeOptions::default() };
+    Ok(Runtime::new(options)?)
+}
+
+/// Every plugin loaded, and what sessions need.
+pub(super) struct Assembled {
+    pub(super) installer: Installer,
+    pub(super) host: Host,
+}
+
+impl Assembled {
+    /// Loads every plugin. `waiting`: requests that may wait for a thread.
+    pub(super) fn new(config: Arc<Config>, threads: usize, waiting: usize) -> Result<Self, Failure> {
+        let installer = Installer { runtime: runtime(&config)?, registry: Arc::new(Registry::default()), config };
+        installer.install_all();
+        let host = Host { registry: installer.registry.clone(), team: Team::new(threads, waiting) };
+        Ok(Self { installer, host })
+    }
+
+    /// The same, for a command that runs once.
+    pub(super) fn once(common: &Common) -> Result<Self, Failure> {
+        Self::new(Arc::new(configuration(common)?), threads(common), FEW_WAITING)
+    }
+
+    /// Loads a model as the flags say.
+    pub(super) fn session(&self, model: &Path, options: Options) -> Result<Session, Failure> {
+        if let Err(error) = std::fs::metadata(model) {
+            return Err(Failure::new(
+                format!("{}: {error}", model.display()),
+                "check the path; it is taken relative to the working directory",
+            ));
+        }
+        if self.host.registry.importers().is_empty() {
+            let refused: Vec<_> =
+                self.host.registry.refused().iter().map(|refusal| refusal.path.display().to_string()).collect();
+            let why = if refused.is_empty() {
+                String::new()
+            } else {
+                format!(" ({} refused; `host plugin list` says why)", refused.join(", "))
+            };
+            let help = format!(
+                "put an importer into {}, or name one in plugins.toml; `cargo xtask build-plugins` builds the project's own",
+                self.installer.config.plugins_dir.display()
+            );
+            return Err(Failure::new(format!("no importer is loaded{why}, so no model file can be read"), help));
+        }
+        Ok(Session::load(model, &self.host, options)?)
+    }
+}
+
+/// How a model is run when nothing else is said of it.
+pub(super) fn options(common: &Common) -> Options {
+    Options {
+        chip: common.chip_type.clone(),
+        threads: threads(common),
+        fast_paths: common.fast_paths == FastPaths::Auto,
+        strict: common.strict,
+    }
+}

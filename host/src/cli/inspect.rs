@@ -1,0 +1,182 @@
+//! `host inspect`: what the host makes of a model, and who runs what of it.
+
+use super::arguments::{self, What};
+use super::assemble::{Assembled, options};
+use super::failure::Failure;
+use super::files::describe;
+use super::print;
+use super::progress::during;
+use crate::formats::{parse_shape, shape_text};
+use crate::plan::Plan;
+use crate::session::Session;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::process::ExitCode;
+
+/// Loads the model and prints the parts that were asked for.
+pub(super) fn inspect(arguments: &arguments::Inspect) -> Result<ExitCode, Failure> {
+    let assembled = Assembled::once(&arguments.common)?;
+    let model = &arguments.model;
+    let session =
+        during(&format!("loading {}", model.display()), || assembled.session(model, options(&arguments.common)))?;
+    let shows = |what: What| arguments.what.contains(&what);
+    let plan = if shows(What::Plan) || shows(What::Memory) || shows(What::Devices) {
+        match shapes(&session, &arguments.shape)? {
+            Some(shapes) => Some(
+                during("planning", || session.plan(&shapes))
+                    .map_err(|error| Failure::from(error).at(model.display()))?,
+            ),
+            None if shows(What::Graph) => {
+                tracing::warn!(
+                    "the shapes of the inputs are open, so there is no plan to show; give them with --shape NAME=1x3x224x224"
+                );
+                None
+            }
+            None => {
+                return Err(Failure::usage(
+                    "the shapes of the inputs are open, so there is no plan to show",
+                    format!("give them: {}", example(&session)),
+                ));
+            }
+        }
+    } else {
+        None
+    };
+    let out = if arguments.json {
+        json_form(arguments, &session, plan.as_ref())
+    } else {
+        text_form(arguments, &session, plan.as_ref())
+    };
+    print(&out)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The shapes to plan for: what the model fixes, with what the user gives in place of open lengths. none: some are still open.
+fn shapes(session: &Session, given: &[String]) -> Result<Option<Vec<Vec<u64>>>, Failure> {
+    if given.is_empty() {
+        return Ok(session.shapes_when_known());
+    }
+    let mut by_name = BTreeMap::new();
+    for argument in given {
+        let Some((name, shape)) = argument.split_once('=') else {
+            return Err(Failure::usage(format!("--shape {argument}: no `=`"), format!("write {}", example(session))));
+        };
+        if !session.inputs().iter().any(|spec| spec.name == name) {
+            let names: Vec<_> = session.inputs().iter().map(|spec| spec.name.as_str()).collect();
+            return Err(Failure::usage(
+                format!("--shape {argument}: no input `{name}`"),
+                format!("the model takes {}", names.join(", ")),
+            ));
+        }
+        let shape = parse_shape(shape).map_err(|error| {
+            Failure::usage(format!("--shape {argument}: {error}"), format!("write {}", example(session)))
+        })?;
+        by_name.insert(name, shape);
+    }
+    Ok(session
+        .inputs()
+        .iter()
+        .map(|spec| match by_name.remove(spec.name.as_str()) {
+            Some(shape) => Some(shape),
+            None => spec.shape.iter().enumerate().map(|(axis, length)| length.or((axis == 0).then_some(1))).collect(),
+        })
+        .collect())
+}
+
+fn example(session: &Session) -> String {
+    let of = |spec: &crate::session::TensorSpec| {
+        format!("--shape {}={}", spec.name, shape_text(&spec.shape).replace('?', "LENGTH"))
+    };
+    session.inputs().iter().filter(|spec| spec.shape.contains(&None)).map(of).collect::<Vec<_>>().join(" ")
+}
+
+fn text_form(arguments: &arguments::Inspect, session: &Session, plan: Option<&Plan>) -> String {
+    let shows = |what: What| arguments.what.contains(&what);
+    let chip = session.chip();
+    let mut out = format!(
+        "{} on chip {}\ninputs\n{}outputs\n{}",
+        arguments.model.display(),
+        chip.name,
+        describe(session.inputs()),
+        describe(session.outputs())
+    );
+    if shows(What::Graph) {
+        let _ = write!(out, "\ngraph: {} nodes\n{}", session.graph().nodes.len(), session.graph());
+    }
+    let Some(plan) = plan else { return out };
+    if shows(What::Plan) {
+        let _ = write!(out, "\nplan\n{plan}");
+    }
+    if shows(What::Memory) {
+        let memory = &plan.memory;
+        out.push_str("\nmemory\n");
+        let mut line = |what: &str, bytes: u64, note: String| {
+            let _ = writeln!(out, "  {what:28} {bytes:>14} bytes{note}");
+        };
+        line("activations of a request", memory.slot, String::new());
+        line(
+            "largest live set",
+            memory.live,
+            format!("  activations are {:.3}x of it", memory.slot as f64 / memory.live.max(1) as f64),
+        );
+        line(
+            "sum of all tensors",
+            memory.tensors,
+            format!("  {:.2}x of the activations", memory.tensors as f64 / memory.slot.max(1) as f64),
+        );
+        line("constants", memory.constants, String::new());
+        line("more while packing", memory.staging, String::new());
+    }
+    if shows(What::Devices) {
+        out.push_str("\ndevices\n");
+        for ((place, op, reason), count) in counted(plan) {
+            let _ = writeln!(out, "  {count:>5}  {place:9}  {op:20}  {reason}");
+        }
+    }
+    out
+}
+
+/// Nodes by place, operator and reason: nodes of one operator mostly share them. `--json` has each node.
+fn counted(plan: &Plan) -> BTreeMap<(String, &str, &str), usize> {
+    let mut counts = BTreeMap::new();
+    for dispatch in &plan.dispatches {
+        *counts.entry((dispatch.place.to_string(), &*dispatch.operation.op, &*dispatch.reason)).or_default() += 1;
+    }
+    counts
+}
+
+fn json_form(arguments: &arguments::Inspect, session: &Session, plan: Option<&Plan>) -> String {
+    let shows = |what: What| arguments.what.contains(&what);
+    let specs = |specs: &[crate::session::TensorSpec]| -> Vec<Value> {
+        specs.iter().map(|spec| json!({ "name": spec.name, "dtype": spec.dtype.name(), "shape": spec.shape })).collect()
+    };
+    let mut out = json!({ "model": arguments.model, "chip": session.chip().name, "inputs": specs(session.inputs()), "outputs": specs(session.outputs()) });
+    if shows(What::Graph) {
+        out["graph"] = json!({ "nodes": session.graph().nodes.len(), "text": session.graph().to_string() });
+    }
+    if let Some(plan) = plan {
+        if shows(What::Plan) {
+            out["plan"] = json!({ "dispatches": plan.dispatches.len(), "text": plan.to_string() });
+        }
+        if shows(What::Memory) {
+            let memory = &plan.memory;
+            out["memory"] = json!({
+                "slot_bytes": memory.slot, "live_bytes": memory.live, "tensor_bytes": memory.tensors,
+                "constant_bytes": memory.constants, "staging_bytes": memory.staging,
+            });
+        }
+        if shows(What::Devices) {
+            let of = |dispatch: &crate::plan::Dispatch| {
+                let shapes: Vec<_> =
+                    dispatch.operation.outputs.iter().flatten().map(|output| output.shape.clone()).collect();
+                json!({
+                    "node": dispatch.node, "op": dispatch.operation.op, "epilogue": dispatch.operation.epilogue.iter().map(|step| &step.op).collect::<Vec<_>>(),
+                    "place": dispatch.place.to_string(), "reason": dispatch.reason, "shards": dispatch.shards, "outputs": shapes,
+                })
+            };
+            out["devices"] = plan.dispatches.iter().map(of).collect();
+        }
+    }
+    format!("{out:#}\n")
+}

@@ -1,0 +1,9 @@
+//! The `host` binary as a user runs it: its commands, and a real server on a free port. The plugins are the project's own, as `cargo xtask build-plugins`
+//! leaves them in `plugins/`.
+
+mod commands;
+mod doctor;
+mod onnx;
+mod plugins;
+mod server;
+mod support;

@@ -1,0 +1,15 @@
+//! The kernels against plain `f64` loops that share no code with them, and the table of operators against what `prepare` accepts.
+
+mod claims;
+mod convolutions;
+mod elementwise;
+mod harness;
+mod indexing;
+mod integers;
+mod matrices;
+mod moves;
+mod normalisations;
+mod oracle;
+mod pools;
+mod reductions;
+mod resizing;

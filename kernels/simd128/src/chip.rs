@@ -1,0 +1,50 @@
+//! What the chip says of itself, and which kernel an operation gets.
+
+use crate::arguments::Op;
+use sunmao_plugin_sdk::abi::{Info, Operation, OperatorSupport, Unit};
+use sunmao_plugin_sdk::{Chip, Kernel, Result};
+
+/// The chip.
+pub(crate) struct Simd128;
+
+impl Chip for Simd128 {
+    fn describe() -> Info {
+        Info {
+            id: "simd128".into(),
+            vendor: "sunmao".into(),
+            name: "WebAssembly SIMD".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            isa: "wasm-simd128".into(),
+            vector_bits: 128,
+            alignment: 64,
+            max_shards: 64,
+            deterministic: true,
+            units: vec![Unit { kind: "compute".into(), name: "SIMD128 with relaxed SIMD".into(), ext: Vec::new() }],
+            ext: Vec::new(),
+        }
+    }
+
+    fn operators() -> Vec<OperatorSupport> {
+        sunmao_portable::operators()
+    }
+
+    /// The portable kernel checks the operation and runs it where no fast path fits.
+    fn prepare(operation: &Operation) -> Result<Box<dyn Kernel>> {
+        let portable = sunmao_portable::prepare(operation)?;
+        Ok(fast(Op(operation)).unwrap_or(portable))
+    }
+}
+
+/// The fast kernel for an operation that the portable kernels have accepted.
+fn fast(op: Op<'_>) -> Option<Box<dyn Kernel>> {
+    match op.name() {
+        "Conv" => crate::conv::prepare(op),
+        "MatMul" | "Gemm" => crate::matmul::prepare(op),
+        "ConvTranspose" => crate::conv::transposed::prepare(op),
+        "Softmax" | "LayerNormalization" | "GlobalAveragePool" | "GlobalMaxPool" | "ReduceSum" | "ReduceMean" | "ReduceMax"
+        | "ReduceMin" => crate::rows::prepare(op),
+        "MaxPool" | "AveragePool" => crate::pool::prepare(op),
+        "Transpose" | "Resize" => crate::moves::prepare(op),
+        _ => crate::elementwise::prepare(op),
+    }
+}

@@ -1,0 +1,46 @@
+//! Measures the figures of `bench/README.md` afresh. The measuring is `sunmao-bench`'s work; this brings it what it needs and passes on
+//! its lines, `name  value  goal  ok|short`, and its verdict.
+
+use crate::{bench, build_plugins, models, process, workspace};
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use std::process::{ExitCode, Stdio};
+
+/// A set of figures.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Area {
+    /// From a model file to an answer, by plugins alone.
+    Spine,
+}
+
+impl Area {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Spine => "spine",
+        }
+    }
+}
+
+/// Runs the measurements; the exit code is theirs.
+pub(crate) fn run(area: Area, quick: bool) -> Result<ExitCode> {
+    build_plugins::run(&[], true)?;
+    let folder = models::run(false)?;
+    bench::install_peers(&folder)?;
+
+    let mut build = process::cargo();
+    build
+        .args(["build", "--release", "--package", "sunmao-bench", "--package", "sunmao-host"])
+        .args(process::lock_arguments());
+    process::run(&mut build)?;
+
+    let mut measure = process::cargo();
+    measure.args(["run", "--quiet", "--release", "--package", "sunmao-bench", "--", area.name()]);
+    if quick {
+        measure.arg("--quick");
+    }
+    measure.arg("--models").arg(&folder);
+    eprintln!("+ figures {} (models in {})", area.name(), workspace::shown(&folder));
+    let status = measure.stdin(Stdio::null()).status().context("cannot start the measurements")?;
+    let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
+    Ok(ExitCode::from(code))
+}
