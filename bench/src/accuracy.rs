@@ -1,7 +1,7 @@
 //! Whether outputs equal ONNX Runtime's, on every model, chip and thread count.
 
 use crate::figure::{Goal, Report};
-use crate::models::{Case, Index, Model, Tensors};
+use crate::models::{Case, Files, Index, Model, Tensors};
 use crate::rig::Rig;
 use anyhow::{Context, Result, bail};
 use sunmao_graph::DType;
@@ -13,8 +13,8 @@ const FLOOR: f64 = 1e-6;
 /// One line for each model, chip and thread count.
 pub(crate) fn measure(report: &mut Report<'_>, rig: &Rig, index: &Index, quick: bool) -> Result<()> {
     for model in &index.models {
-        let names: Vec<&String> = model.cases.iter().take(if quick { 1 } else { usize::MAX }).collect();
-        let cases = names.iter().map(|name| index.case(model, name)).collect::<Result<Vec<_>>>()?;
+        let names: Vec<&Files> = model.cases.iter().take(if quick { 1 } else { usize::MAX }).collect();
+        let cases = names.iter().map(|name| index.case(name)).collect::<Result<Vec<_>>>()?;
         for chip in ["simd128", "portable"] {
             for threads in [1, 2] {
                 let name = format!("accuracy.{}.{chip}.t{threads}", model.name);

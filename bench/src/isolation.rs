@@ -131,7 +131,8 @@ fn stop(report: &mut Report<'_>, rig: &Rig, name: &str, mode: &str, rounds: usiz
 /// A GEMM with and without polls, in alternating rounds.
 fn polls(report: &mut Report<'_>, rig: &Rig, rounds: usize) -> Result<()> {
     let gemm = |safepoints: bool| -> Result<Bench> {
-        let plugin = rig.runtime.load(&rig.plugin_file("simd128"), &LoadOptions { safepoints, ..LoadOptions::default() })?;
+        let plugin =
+            rig.runtime.load(&rig.plugin_file("simd128"), &LoadOptions { safepoints, ..LoadOptions::default() })?;
         let mut sketch = Sketch::new();
         let (a, b) = (sketch.input(&[512, 512]), sketch.input(&[512, 512]));
         let product = sketch.node("MatMul", 13, &[a, b], &[512, 512]);
@@ -148,7 +149,12 @@ fn polls(report: &mut Report<'_>, rig: &Rig, rounds: usize) -> Result<()> {
         })
     };
     for round in 0..rounds + 2 {
-        let (a, b) = if round % 2 == 0 { (run(&with), run(&without)) } else { let b = run(&without); (run(&with), b) };
+        let (a, b) = if round % 2 == 0 {
+            (run(&with), run(&without))
+        } else {
+            let b = run(&without);
+            (run(&with), b)
+        };
         if round >= 2 {
             ratios.push((a / b - 1.0) * 100.0);
         }

@@ -44,6 +44,10 @@ fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     let rig = rig::Rig::new(&arguments.plugins, &arguments.guests)?;
     let models = models::Index::read(&arguments.models)?;
+    if let Some(threads) = memory::is_child() {
+        memory::child(&rig, &models, threads)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut report = Report::new(&arguments.only);
     report.section("plugin", |report| isolation::measure(report, &rig, arguments.quick));
     report.section("overhead", |report| overhead::measure(report, &rig, arguments.quick));

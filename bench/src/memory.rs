@@ -10,11 +10,13 @@ use sunmao_host::memory::pss_bytes;
 /// The environment variable that makes this program a child which loads one model and prints its memory.
 const CHILD: &str = "SUNMAO_BENCH_PSS";
 
+/// Whether this process is such a child, and with how many threads.
+pub(crate) fn is_child() -> Option<usize> {
+    std::env::var(CHILD).ok()?.parse().ok()
+}
+
 /// The memory figures.
 pub(crate) fn measure(report: &mut Report<'_>, rig: &Rig, index: &Index, quick: bool) -> Result<()> {
-    if let Ok(threads) = std::env::var(CHILD) {
-        return child(rig, index, threads.parse()?);
-    }
     if report.wants("memory.instances") {
         let (one, two) = (grandchild(1)?, grandchild(2)?);
         report.line("memory.instances.resnet50.t2", two / one, "x", Goal::AtMost(1.1), 2);
@@ -25,7 +27,7 @@ pub(crate) fn measure(report: &mut Report<'_>, rig: &Rig, index: &Index, quick: 
         let mut worst = 0f64;
         let mut cases = 0;
         for case in &model.cases {
-            let case = index.case(model, case)?;
+            let case = index.case(case)?;
             let shapes: Option<Vec<Vec<u64>>> = session
                 .inputs()
                 .iter()
@@ -44,7 +46,6 @@ pub(crate) fn measure(report: &mut Report<'_>, rig: &Rig, index: &Index, quick: 
 fn grandchild(threads: usize) -> Result<f64> {
     let output = Command::new(std::env::current_exe()?)
         .args(std::env::args_os().skip(1))
-        .args(["--only", "memory"])
         .env(CHILD, threads.to_string())
         .output()?;
     let text = String::from_utf8_lossy(&output.stdout);
@@ -53,13 +54,14 @@ fn grandchild(threads: usize) -> Result<f64> {
         .with_context(|| format!("the child printed no figure: {}", String::from_utf8_lossy(&output.stderr)))
 }
 
-fn child(rig: &Rig, index: &Index, threads: usize) -> Result<()> {
+/// Loads and runs one model, and prints what this process has resident.
+pub(crate) fn child(rig: &Rig, index: &Index, threads: usize) -> Result<()> {
     let model = index.model("resnet50")?;
     let session = rig.session("simd128", threads, &index.file(model))?;
-    let case = index.case(model, model.cases.first().context("resnet50 has no case")?)?;
+    let case = index.case(model.cases.first().context("resnet50 has no case")?)?;
     for _ in 0..3 {
         session.infer(case.inputs.clone(), &[])?;
     }
     println!("pss {}", pss_bytes()?);
-    std::process::exit(0);
+    Ok(())
 }

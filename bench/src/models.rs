@@ -6,10 +6,16 @@ use std::path::{Path, PathBuf};
 use sunmao_host::formats::read_npz;
 use sunmao_host::session::Tensor;
 
-/// What `index.json` lists.
+/// The folder, and what its `index.json` lists.
 pub(crate) struct Index {
     folder: PathBuf,
     pub(crate) models: Vec<Model>,
+}
+
+/// `index.json`.
+#[derive(Deserialize)]
+struct Listing {
+    models: Vec<Model>,
 }
 
 /// One model.
@@ -17,7 +23,15 @@ pub(crate) struct Index {
 pub(crate) struct Model {
     pub(crate) name: String,
     file: String,
-    pub(crate) cases: Vec<String>,
+    pub(crate) cases: Vec<Files>,
+}
+
+/// The files of one case.
+#[derive(Deserialize)]
+pub(crate) struct Files {
+    pub(crate) name: String,
+    inputs: PathBuf,
+    expected: PathBuf,
 }
 
 /// Named tensors.
@@ -36,8 +50,8 @@ impl Index {
         let path = folder.join("index.json");
         let text = std::fs::read_to_string(&path)
             .with_context(|| format!("{}: run `cargo xtask models` first", path.display()))?;
-        let models = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
-        Ok(Self { folder: folder.to_path_buf(), models })
+        let listing: Listing = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
+        Ok(Self { folder: folder.to_path_buf(), models: listing.models })
     }
 
     /// The model's file.
@@ -51,18 +65,18 @@ impl Index {
     }
 
     /// Loads one case.
-    pub(crate) fn case(&self, model: &Model, name: &str) -> Result<Case> {
-        let path = |kind: &str| self.folder.join("cases").join(&model.name).join(format!("{name}.{kind}.npz"));
-        let read = |path: PathBuf| -> Result<Tensors> {
+    pub(crate) fn case(&self, files: &Files) -> Result<Case> {
+        let read = |path: &Path| -> Result<Tensors> {
+            let path = self.folder.join(path);
             let bytes = std::fs::read(&path).with_context(|| path.display().to_string())?;
             read_npz(&bytes).with_context(|| path.display().to_string())
         };
-        Ok(Case { name: name.to_owned(), inputs: read(path("inputs"))?, expected: read(path("expected"))? })
+        Ok(Case { name: files.name.clone(), inputs: read(&files.inputs)?, expected: read(&files.expected)? })
     }
 
     /// Where the inputs of a case are, for a peer that reads them itself.
-    pub(crate) fn inputs_file(&self, model: &Model, case: &str) -> PathBuf {
-        self.folder.join("cases").join(&model.name).join(format!("{case}.inputs.npz"))
+    pub(crate) fn inputs_file(&self, files: &Files) -> PathBuf {
+        self.folder.join(&files.inputs)
     }
 
     /// The folder.

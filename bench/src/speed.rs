@@ -15,7 +15,7 @@ const LIMIT: f64 = 1e-4;
 /// Two instances on one operator against one, on resnet50, in alternating rounds.
 pub(crate) fn scaling(report: &mut Report<'_>, rig: &Rig, index: &Index, quick: bool) -> Result<()> {
     let model = index.model("resnet50")?;
-    let case = index.case(model, model.cases.first().context("resnet50 has no case")?)?;
+    let case = index.case(model.cases.first().context("resnet50 has no case")?)?;
     let one = rig.session("simd128", 1, &index.file(model))?;
     let two = rig.session("simd128", 2, &index.file(model))?;
     let (a, b) = (one.infer(case.inputs.clone(), &[])?, two.infer(case.inputs.clone(), &[])?);
@@ -59,9 +59,9 @@ pub(crate) fn measure(report: &mut Report<'_>, rig: &Rig, index: &Index, quick: 
 /// The peer at one thread over us at one, and the better of the peer's thread counts over us at two. Rounds alternate.
 fn ratio(rig: &Rig, index: &Index, model: &Model, quick: bool) -> Result<[f64; 2]> {
     let name = model.cases.first().context("the model has no case")?;
-    let case = index.case(model, name)?;
+    let case = index.case(name)?;
     let file = index.file(model);
-    let inputs = index.inputs_file(model, name);
+    let inputs = index.inputs_file(name);
     let mut ours = [Vec::new(), Vec::new()];
     let mut peer = [Vec::new(), Vec::new()];
     let time = Duration::from_millis(if quick { 300 } else { 1200 });
@@ -77,7 +77,8 @@ fn ratio(rig: &Rig, index: &Index, model: &Model, quick: bool) -> Result<[f64; 2
             peer[threads].push(ortweb(index.folder(), &file, &inputs, threads + 1, time)?);
             let session = &sessions[threads];
             let mut failed = None;
-            ours[threads].push(repeat(time, 5, || failed = session.infer(case.inputs.clone(), &[]).err().or(failed.take())));
+            ours[threads]
+                .push(repeat(time, 5, || failed = session.infer(case.inputs.clone(), &[]).err().or(failed.take())));
             if let Some(error) = failed {
                 return Err(error.into());
             }
@@ -100,11 +101,13 @@ fn ortweb(models: &Path, model: &Path, inputs: &Path, threads: usize, time: Dura
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/ortweb.mjs");
     let output = Command::new("node")
         .arg(script)
+        .arg("--peers")
+        .arg(models.join(".peers"))
+        .arg("--model")
         .arg(model)
+        .arg("--inputs")
         .arg(inputs)
-        .arg(threads.to_string())
-        .arg(time.as_millis().to_string())
-        .env("SUNMAO_PEERS", models.join(".peers"))
+        .args(["--threads", &threads.to_string(), "--seconds", &time.as_secs_f64().to_string()])
         .output()
         .context("node: install Node 20 or later")?;
     let text = String::from_utf8_lossy(&output.stdout);

@@ -80,7 +80,12 @@ impl Assembled {
             );
             return Err(Failure::new(format!("no importer is loaded{why}, so no model file can be read"), help));
         }
-        Ok(Session::load(model, &self.host, options)?)
+        Session::load(model, &self.host, options).map_err(|error| {
+            let failure = Failure::from(error);
+            let path = model.display().to_string();
+            // Some errors know their file, some come from below where there is none.
+            if failure.message().contains(&path) { failure } else { failure.at(path) }
+        })
     }
 }
 

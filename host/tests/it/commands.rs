@@ -57,7 +57,8 @@ fn infer_says_what_is_wrong_and_what_to_do() {
     let z = x.replacen('x', "z", 1);
     refused(1, &[model, "-i", &z], &["no input `z`", "help: `host infer MODEL` without -i"]);
     refused(1, &["absent.onnx"], &["absent.onnx", "help: check the path"]);
-    refused(2, &[model, "-i", "x=x.bin:f32"], &["help: "]);
+    let raw = format!("x={}", folder.write("x.bin", [0; 16]).display());
+    refused(2, &[model, "-i", &raw], &["raw bytes need their type and shape", "x.bin:f32:1x3x224x224"]);
     let unknown = folder.write("unknown.onnx", onnx::model("Frobnicate"));
     refused(1, &[unknown.to_str().unwrap()], &["unknown.onnx", "Frobnicate"]);
     let cut = folder.write("cut.onnx", &onnx::model("Add")[..50]);

@@ -40,7 +40,7 @@ fn tensor(name: &str, out: &mut Vec<u8>) {
 }
 
 /// `y = op(x, x)` at opset 13.
-pub fn model(op: &str) -> Vec<u8> {
+pub(crate) fn model(op: &str) -> Vec<u8> {
     let mut out = Vec::new();
     number(1, 8, &mut out);
     message(8, &mut out, |opset| number(2, 13, opset));

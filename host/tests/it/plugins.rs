@@ -30,7 +30,7 @@ fn verify_prints_the_line_that_pins_and_a_pin_binds() {
     );
     let other = config(&format!("sha256 = \"{:064}\"", 7));
     let (stdout, _) = run(0, &["plugin", "list", "--plugins", other.to_str().unwrap()]);
-    assert!(!stdout.contains("chip      portable") && stdout.contains("sha256"), "{stdout}");
+    assert!(!stdout.contains("chip      portable") && stdout.contains("is the one that is pinned"), "{stdout}");
 }
 
 #[test]

@@ -10,13 +10,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Long enough for compiling plugins on a machine that does other things as well.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A folder of its own for one test.
-pub struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("it-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
@@ -24,11 +24,11 @@ impl Folder {
         Self(folder)
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 
-    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, content).unwrap();
@@ -36,7 +36,7 @@ impl Folder {
     }
 
     /// A plugins.toml with the project's importer, its portable chip, and more lines.
-    pub fn config(&self, more: &str) -> PathBuf {
+    pub(crate) fn config(&self, more: &str) -> PathBuf {
         let mut text = format!("plugins_dir = {:?}\n", self.path("dropped"));
         for name in ["portable", "import-onnx"] {
             let _ = write!(text, "[[plugin]]\nname = \"{name}\"\npath = {:?}\n", plugin(name));
@@ -55,14 +55,14 @@ impl Drop for Folder {
 }
 
 /// A built plugin of the project.
-pub fn plugin(name: &str) -> PathBuf {
+pub(crate) fn plugin(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins").join(format!("{name}.wasm"));
     assert!(path.is_file(), "{} is missing: `cargo xtask build-plugins` builds it", path.display());
     path
 }
 
 /// `host` with these arguments and nothing of the caller's environment that could matter. Compiled plugins are shared among tests.
-pub fn host(arguments: &[&str]) -> Command {
+pub(crate) fn host(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_host"));
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"SUNMAO_")) {
         command.env_remove(name);
@@ -73,7 +73,7 @@ pub fn host(arguments: &[&str]) -> Command {
 
 /// Its whole output; the exit code must be `code`.
 #[track_caller]
-pub fn run(code: i32, arguments: &[&str]) -> (String, String) {
+pub(crate) fn run(code: i32, arguments: &[&str]) -> (String, String) {
     let Output { status, stdout, stderr } = host(arguments).output().unwrap();
     let (stdout, stderr) = (String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap());
     assert_eq!(status.code(), Some(code), "{arguments:?}\n{stdout}\n{stderr}");
@@ -81,14 +81,14 @@ pub fn run(code: i32, arguments: &[&str]) -> (String, String) {
 }
 
 /// A running server; it is killed when the test ends.
-pub struct Server {
-    pub child: Child,
-    pub address: String,
+pub(crate) struct Server {
+    pub(crate) child: Child,
+    pub(crate) address: String,
     log: std::sync::Arc<std::sync::Mutex<String>>,
 }
 
 impl Server {
-    pub fn start(arguments: &[&str]) -> Self {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
         let mut command = host(&["serve"]);
         let mut child = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let log = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
@@ -110,12 +110,12 @@ impl Server {
         Self { child, address, log }
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
 
     #[track_caller]
-    pub fn until(&mut self, what: &str, holds: impl Fn(&Self) -> bool) {
+    pub(crate) fn until(&mut self, what: &str, holds: impl Fn(&Self) -> bool) {
         let start = Instant::now();
         while !holds(self) {
             let ended = self.child.try_wait().unwrap();
@@ -124,15 +124,15 @@ impl Server {
         }
     }
 
-    pub fn until_ready(&mut self) {
+    pub(crate) fn until_ready(&mut self) {
         self.until("ready", |server| server.get("/v2/health/ready").0 == 200);
     }
 
-    pub fn get(&self, path: &str) -> (u16, serde_json::Value) {
+    pub(crate) fn get(&self, path: &str) -> (u16, serde_json::Value) {
         self.send(&format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
     }
 
-    pub fn post(&self, path: &str, body: &str) -> (u16, serde_json::Value) {
+    pub(crate) fn post(&self, path: &str, body: &str) -> (u16, serde_json::Value) {
         self.send(&format!(
             "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
@@ -151,7 +151,7 @@ impl Server {
     }
 
     /// Sends SIGTERM and answers the exit code.
-    pub fn stop(&mut self) -> Option<i32> {
+    pub(crate) fn stop(&mut self) -> Option<i32> {
         let kill = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
         assert!(kill.success());
         let start = Instant::now();

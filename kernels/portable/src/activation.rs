@@ -86,9 +86,9 @@ fn elementary(name: &str, attributes: Attributes<'_>) -> Option<Map<f64>> {
     Some(match name {
         "Sigmoid" => map(sigmoid),
         "Tanh" => map(libm::tanh),
-        "Gelu" if attributes.text("approximate") == "tanh" => map(|x: f64| {
-            0.5 * x * (1.0 + libm::tanh((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x)))
-        }),
+        "Gelu" if attributes.text("approximate") == "tanh" => {
+            map(|x: f64| 0.5 * x * (1.0 + libm::tanh((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x))))
+        }
         "Gelu" => map(|x: f64| 0.5 * x * (1.0 + libm::erf(x * std::f64::consts::FRAC_1_SQRT_2))),
         "Swish" => {
             let alpha = number("alpha", 1.0);

@@ -144,10 +144,9 @@ impl<'a> Op<'a> {
         if count(&dims(operand)) == 0 {
             return Ok(&[]);
         }
-        operand
-            .literal
-            .as_deref()
-            .ok_or_else(|| self.unsupported(format_args!("input {index} must be a constant of at most 4 KiB")).at(index))
+        operand.literal.as_deref().ok_or_else(|| {
+            self.unsupported(format_args!("input {index} must be a constant of at most 4 KiB")).at(index)
+        })
     }
 }
 

@@ -210,7 +210,8 @@ impl Convolution {
                     let mut tap = 0;
                     for tap_d in 0..deep.kernel {
                         for tap_h in 0..high.kernel {
-                            let source = deep.source(row / high.output, tap_d).zip(high.source(row % high.output, tap_h));
+                            let source =
+                                deep.source(row / high.output, tap_d).zip(high.source(row % high.output, tap_h));
                             let Some((d, h)) = source else {
                                 tap += wide.kernel;
                                 continue;

@@ -50,7 +50,8 @@ fn conv_transpose(op: Op<'_>) -> Result<Box<dyn Kernel>> {
     for (i, axis) in window.spatial_mut(x.len() - 2).iter_mut().enumerate() {
         axis.output = y[2 + i];
         let extra = extra.and_then(|list| list.get(i)).copied().unwrap_or(0);
-        let full = (axis.input as i64 - 1) * axis.stride as i64 + ((axis.kernel - 1) * axis.dilation) as i64 + 1 + extra;
+        let full =
+            (axis.input as i64 - 1) * axis.stride as i64 + ((axis.kernel - 1) * axis.dilation) as i64 + 1 + extra;
         let expected = full - axis.pad as i64 - axis.pad_end as i64;
         // With an `output_shape`, the host has worked out the pads, and they may leave one element more or less.
         if expected != axis.output as i64 && !asked {

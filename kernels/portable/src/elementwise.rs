@@ -142,7 +142,8 @@ fn folded<S: Stored>(op: Op<'_>, combine: Fold<S::Value>) -> Result<Box<dyn Kern
     let broadcast = || op.invalid(format_args!("shapes {shapes:?} do not broadcast"));
     let shape = broadcast_shape(&shapes).ok_or_else(broadcast)?;
     op.expect_output(0, &shape)?;
-    let walks = shapes.iter().map(|s| Strided::broadcast(s, &shape).ok_or_else(broadcast)).collect::<Result<Vec<_>>>()?;
+    let walks =
+        shapes.iter().map(|s| Strided::broadcast(s, &shape).ok_or_else(broadcast)).collect::<Result<Vec<_>>>()?;
     let walks: Arc<[Strided]> = walks.into();
     let elements = count(&shape);
     let mut requirements = needs((elements * shapes.len()) as u64, elements.div_ceil(CHUNK));

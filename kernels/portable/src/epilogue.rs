@@ -54,9 +54,11 @@ impl<S: Stored> Epilogue<S> {
         for step in &op.0.epilogue {
             let attributes = Attributes(&step.attributes);
             let operand = || {
-                let index = step.input.ok_or_else(|| op.invalid(format_args!("step `{}` needs an operand", step.op)))?;
+                let index =
+                    step.input.ok_or_else(|| op.invalid(format_args!("step `{}` needs an operand", step.op)))?;
                 let operand = op.0.inputs.get(index as usize).and_then(Option::as_ref);
-                let operand = operand.ok_or_else(|| op.invalid("the operand of a step is missing").at(index as usize))?;
+                let operand =
+                    operand.ok_or_else(|| op.invalid("the operand of a step is missing").at(index as usize))?;
                 if operand.dtype != S::DTYPE {
                     return Err(op.unsupported("a step with an operand of another element type").at(index as usize));
                 }

@@ -159,11 +159,18 @@ pub(crate) struct Tuples {
 impl Tuples {
     pub(crate) fn of(op: Op<'_>, batch_dims: i64, places: &[usize]) -> Result<Self> {
         let shape = op.shape(0)?;
-        let Some((&width, outer)) = places.split_last() else { return Err(op.invalid("indices without an axis").at(1)) };
+        let Some((&width, outer)) = places.split_last() else {
+            return Err(op.invalid("indices without an axis").at(1));
+        };
         let batch = usize::try_from(batch_dims).unwrap_or(usize::MAX);
-        let fits = batch <= outer.len() && batch <= shape.len() && width <= shape.len() - batch && outer[..batch] == shape[..batch];
+        let fits = batch <= outer.len()
+            && batch <= shape.len()
+            && width <= shape.len() - batch
+            && outer[..batch] == shape[..batch];
         if !fits {
-            return Err(op.invalid(format_args!("indices of shape {places:?} into {shape:?} with {batch_dims} batch axes")).at(1));
+            return Err(op
+                .invalid(format_args!("indices of shape {places:?} into {shape:?} with {batch_dims} batch axes"))
+                .at(1));
         }
         let strides = dense_strides(&shape);
         let axes = batch..batch + width;

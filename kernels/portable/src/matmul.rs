@@ -144,7 +144,8 @@ impl Matrices {
         };
         let right = |batch, columns: Range<usize>, into: &Right<'_, V>| {
             let from = self.b_batches.offset(batch) + columns.start * self.b_column;
-            let element = |k: usize, j: usize| load_b(columns.start + j, b.get(from + k * self.b_depth + j * self.b_column));
+            let element =
+                |k: usize, j: usize| load_b(columns.start + j, b.get(from + k * self.b_depth + j * self.b_column));
             if self.b_depth == 1 {
                 for j in 0..columns.len() {
                     (0..depth).for_each(|k| into.set(k, j, element(k, j)));

@@ -73,8 +73,7 @@ impl Product {
     }
 
     pub(crate) fn requirements<V: Number>(&self) -> Requirements {
-        let per_batch =
-            if self.by_columns() { self.columns.div_ceil(COLUMNS) } else { self.rows.div_ceil(ROWS) };
+        let per_batch = if self.by_columns() { self.columns.div_ceil(COLUMNS) } else { self.rows.div_ceil(ROWS) };
         let work = self.batches as u64 * self.rows as u64 * self.columns as u64 * self.depth as u64;
         let mut needs = needs(work / 2, self.batches * per_batch);
         if !self.is_narrow() {

@@ -87,10 +87,7 @@ fn dequantise(op: Op<'_>) -> Result<Box<dyn Kernel>> {
 }
 
 /// Numbers (all exact in `f64`), their scales and their zero points, a chunk at a time.
-fn linear(
-    op: Op<'_>,
-    convert: fn(&mut [f64; CHUNK], &[f64; CHUNK], &[f64; CHUNK], usize),
-) -> Result<Box<dyn Kernel>> {
+fn linear(op: Op<'_>, convert: fn(&mut [f64; CHUNK], &[f64; CHUNK], &[f64; CHUNK], usize)) -> Result<Box<dyn Kernel>> {
     let walk = scale_walk(op)?;
     let elements = count(&op.shape(0)?);
     let straight = Strided::new(&[elements], &[1], 0);

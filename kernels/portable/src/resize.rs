@@ -17,11 +17,10 @@ pub(crate) fn rows() -> Vec<Row> {
         let roi = [1, 11, 10, 16];
         dtypes.iter().flat_map(|&d| roi.map(|roi| signature(&[d, roi, 1, 7], &[d]))).collect::<Vec<_>>()
     };
-    let row = |dtypes, tolerance| Row::new("Resize", (11, LATEST), signatures(dtypes), tolerance, resize).constants(&[1, 2, 3]);
-    vec![
-        row(EVERY, Tolerance::Exact).limit("mode", Attribute::Text("nearest".into())),
-        row(FLOATS, Tolerance::Ulp(2)),
-    ]
+    let row = |dtypes, tolerance| {
+        Row::new("Resize", (11, LATEST), signatures(dtypes), tolerance, resize).constants(&[1, 2, 3])
+    };
+    vec![row(EVERY, Tolerance::Exact).limit("mode", Attribute::Text("nearest".into())), row(FLOATS, Tolerance::Ulp(2))]
 }
 
 /// What the coordinates of one axis read: those of coordinate `i` are `taps[ends[i - 1]..ends[i]]`. No taps: the extrapolation value.
@@ -66,7 +65,11 @@ fn resize(op: Op<'_>) -> Result<Box<dyn Kernel>> {
         if from == 0 && to > 0 || !resized && from != to {
             return Err(op.invalid(format_args!("an output of shape {out:?} from {shape:?}")));
         }
-        walks.push(if resized { Coordinates { op, from, to, scale: scales[axis], roi }.axis()? } else { straight(from) });
+        walks.push(if resized {
+            Coordinates { op, from, to, scale: scales[axis], roi }.axis()?
+        } else {
+            straight(from)
+        });
     }
     // A scalar has nothing to resize; it is a row of one element.
     let inner = walks.pop().unwrap_or_else(|| straight(1));
@@ -271,10 +274,13 @@ impl Plan {
         }
         for at in 0..self.inner.len() {
             let source = from.zip(self.inner.taps(at).first());
-            set(at, match source {
-                Some((from, tap)) => x.get(from + tap.0),
-                None => S::store(S::Value::from_f64(self.outside)),
-            });
+            set(
+                at,
+                match source {
+                    Some((from, tap)) => x.get(from + tap.0),
+                    None => S::store(S::Value::from_f64(self.outside)),
+                },
+            );
         }
     }
 
@@ -300,7 +306,9 @@ impl Plan {
                     let value: f64 = taps.map(|&(at, w)| w * S::load(x.get(from + at)).to_f64()).sum();
                     *sum += weight * value;
                 }
-                let Some(next) = outer().zip(&choice).rposition(|(taps, &chosen)| chosen + 1 < taps.len()) else { break };
+                let Some(next) = outer().zip(&choice).rposition(|(taps, &chosen)| chosen + 1 < taps.len()) else {
+                    break;
+                };
                 choice[next] += 1;
                 choice[next + 1..].fill(0);
             }

@@ -69,7 +69,11 @@ impl Line {
 
 /// The exponential of a difference, computed in the type of the operands.
 fn exponential<V: Number>(x: V) -> V {
-    if size_of::<V>() == 4 { V::from_f64(libm::expf(x.to_f64() as f32).into()) } else { V::from_f64(libm::exp(x.to_f64())) }
+    if size_of::<V>() == 4 {
+        V::from_f64(libm::expf(x.to_f64() as f32).into())
+    } else {
+        V::from_f64(libm::exp(x.to_f64()))
+    }
 }
 
 /// The exponentials are computed twice instead of being kept: the output may be narrower than they are.

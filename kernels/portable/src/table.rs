@@ -1,9 +1,9 @@
 //! What the chip claims, and the way from an operation to its kernel: an operation is accepted by the row that covers it.
 
 use crate::arguments::{Op, dims};
+use std::sync::OnceLock;
 use sunmao_plugin_sdk::abi::{Alias, Attribute, Kv, Operand, Operation, OperatorSupport, Signature, Tolerance};
 use sunmao_plugin_sdk::{Error, ErrorCode, Kernel, Result};
-use std::sync::OnceLock;
 
 /// Largest rank of any operand.
 pub(crate) const MAX_RANK: usize = 8;

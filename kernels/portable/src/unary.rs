@@ -64,9 +64,7 @@ pub(crate) fn rows() -> Vec<Row> {
             Row::new(name, (since, LATEST), same(1, 1, &[11]), Tolerance::Approximate(1e-12), unary).in_place(&[0]),
         );
     }
-    for (name, since, dtypes) in
-        [("Abs", 6, NUMBERS), ("Sign", 9, NUMBERS), ("Neg", 6, SIGNED), ("Relu", 6, SIGNED)]
-    {
+    for (name, since, dtypes) in [("Abs", 6, NUMBERS), ("Sign", 9, NUMBERS), ("Neg", 6, SIGNED), ("Relu", 6, SIGNED)] {
         rows.push(Row::new(name, (since, LATEST), same(1, 1, dtypes), Tolerance::Exact, unary).in_place(&[0]));
     }
     rows.push(Row::new("Clip", (11, LATEST), same(3, 1, NUMBERS), Tolerance::Exact, clip_operator).in_place(&[0]));

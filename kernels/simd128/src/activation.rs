@@ -25,6 +25,7 @@ pub(crate) enum Activation {
     Erf,
     Sqrt,
     Reciprocal,
+    Square,
     Neg,
     Abs,
     Floor,
@@ -65,8 +66,10 @@ impl Activation {
 
     /// The function that a unary f32 operator computes.
     pub(crate) fn of_operator(op: Op<'_>) -> Option<Self> {
-        if op.name() != "Clip" {
-            return Self::named(op.name(), op.attributes());
+        match op.name() {
+            "Clip" => {}
+            "Pow" => return (op.scalar(1) == Some(2.0)).then_some(Self::Square),
+            name => return Self::named(name, op.attributes()),
         }
         let bound = |index: usize, default: f32| match op.own(index) {
             None => Some(default),
@@ -80,7 +83,7 @@ impl Activation {
     pub(crate) fn cost(self) -> f32 {
         match self {
             Self::Clip { .. } | Self::HardSigmoid { .. } | Self::HardSwish | Self::LeakyRelu { .. } => 0.8,
-            Self::Neg | Self::Abs | Self::Floor | Self::Ceil | Self::Round => 0.7,
+            Self::Square | Self::Neg | Self::Abs | Self::Floor | Self::Ceil | Self::Round => 0.7,
             Self::Sqrt | Self::Reciprocal => 2.0,
             _ => 9.0,
         }
@@ -142,6 +145,7 @@ impl Activation {
                 Self::Erf => map(from, to, len, math::erf),
                 Self::Sqrt => map(from, to, len, |x| f32x4_sqrt(x)),
                 Self::Reciprocal => map(from, to, len, |x| div(splat(1.0), x)),
+                Self::Square => map(from, to, len, |x| mul(x, x)),
                 Self::Neg => map(from, to, len, |x| f32x4_neg(x)),
                 Self::Abs => map(from, to, len, |x| f32x4_abs(x)),
                 Self::Floor => map(from, to, len, |x| f32x4_floor(x)),

@@ -1,4 +1,4 @@
-//! Operators over rows: Softmax and LogSoftmax along the last axis, LayerNormalization, and reductions over neighbouring axes.
+//! Operators over rows: Softmax along the last axis, LayerNormalization, BatchNormalization, and reductions over neighbouring axes.
 
 use crate::arguments::{Op, count, shards_for};
 use crate::math;
@@ -15,6 +15,7 @@ pub(crate) fn prepare(op: Op<'_>) -> Option<Box<dyn Kernel>> {
     match op.name() {
         "Softmax" => Some(Box::new(Softmax::new(op)?)),
         "LayerNormalization" => Some(Box::new(LayerNorm::new(op)?)),
+        "BatchNormalization" => Some(Box::new(BatchNorm::new(op)?)),
         _ => Some(Box::new(Reduce::new(op)?)),
     }
 }
@@ -154,7 +155,12 @@ impl LayerNorm {
 impl Kernel for LayerNorm {
     fn requirements(&self) -> Requirements {
         let nanoseconds = (self.rows * (self.len + 40)) as u64;
-        Requirements { shards: shards_for(nanoseconds), estimated_ns: nanoseconds, ..Requirements::simple() }
+        Requirements {
+            shards: shards_for(nanoseconds),
+            in_place: vec![Alias { output: 0, input: 0 }],
+            estimated_ns: nanoseconds,
+            ..Requirements::simple()
+        }
     }
 
     fn bind(&self, bindings: &Bindings<'_>) -> Result<Box<dyn Dispatch>> {
@@ -217,6 +223,58 @@ unsafe fn normalise(from: *const f32, to: *mut f32, len: usize, scale: *const f3
     }
 }
 
+/// BatchNormalization with the statistics of the training: one factor and one shift for each channel.
+struct BatchNorm {
+    planes: usize,
+    channels: usize,
+    plane: usize,
+    epsilon: f64,
+}
+
+impl BatchNorm {
+    fn new(op: Op<'_>) -> Option<Self> {
+        let shape = op.f32_shape(0)?;
+        let channels = *shape.get(1)?;
+        let vectors = (1..5).all(|input| op.f32_shape(input).is_some_and(|shape| shape == [channels]));
+        if !vectors || op.f32_output()? != shape || count(&shape) == 0 {
+            return None;
+        }
+        let epsilon = op.attributes().number("epsilon").unwrap_or(1e-5);
+        Some(Self { planes: shape[0] * channels, channels, plane: count(&shape[2..]), epsilon })
+    }
+}
+
+impl Kernel for BatchNorm {
+    fn requirements(&self) -> Requirements {
+        let nanoseconds = (self.planes * (self.plane / 4 + 20)) as u64;
+        Requirements {
+            shards: shards_for(nanoseconds),
+            in_place: vec![Alias { output: 0, input: 0 }],
+            estimated_ns: nanoseconds,
+            ..Requirements::simple()
+        }
+    }
+
+    fn bind(&self, bindings: &Bindings<'_>) -> Result<Box<dyn Dispatch>> {
+        let (planes, channels, plane, epsilon) = (self.planes, self.channels, self.plane, self.epsilon);
+        let input = |index| bindings.input::<f32>(index);
+        let (x, scale, shift, mean, variance) = (input(0)?, input(1)?, input(2)?, input(3)?, input(4)?);
+        let y = bindings.output::<f32>(0)?;
+        Ok(Box::new(move |call: &Call| {
+            let (from, to) = (call.read(&x).as_ptr(), call.write(&y).as_mut_ptr());
+            for at in call.share(planes, 1) {
+                let of_channel = |input| f64::from(call.read::<f32>(input).get(at % channels));
+                let factor = of_channel(&scale) / (of_channel(&variance) + epsilon).sqrt();
+                let rest = of_channel(&shift) - of_channel(&mean) * factor;
+                let (factor, rest) = (splat(factor as f32), splat(rest as f32));
+                // SAFETY: both tensors hold `planes` planes; they are one place or apart.
+                unsafe { crate::vector::map(from.add(at * plane), to.add(at * plane), plane, |x| fma(x, factor, rest)) };
+            }
+            Ok(())
+        }))
+    }
+}
+
 /// What a reduction folds with.
 #[derive(Clone, Copy, PartialEq)]
 enum Fold {
@@ -276,7 +334,6 @@ impl Reduce {
         Some(axes)
     }
 
-    /// Rows of one piece of the sum when a whole tensor is reduced to few elements: never split, so that the order of the sum is one.
     fn nanoseconds(&self) -> u64 {
         (self.outer * self.reduced * self.inner) as u64 / 4 + 50
     }

@@ -115,7 +115,9 @@ fn conv_agrees_with_a_sum_over_all_weights() {
 #[test]
 fn wide_rows_and_long_sums_cross_the_strips() {
     let mut seeded = Seeded::new(21);
-    for (inputs, outputs, group, side, kernel) in [(3, 5, 1, 600, 3), (520, 4, 1, 30, 3), (2, 2, 2, 700, 5), (4, 9, 1, 521, 1)] {
+    for (inputs, outputs, group, side, kernel) in
+        [(3, 5, 1, 600, 3), (520, 4, 1, 30, 3), (2, 2, 2, 700, 5), (4, 9, 1, 521, 1)]
+    {
         let shape = Shape {
             input: vec![1, inputs, side],
             weights: vec![outputs, inputs / group, kernel],

@@ -8,7 +8,8 @@ use sunmao_plugin_sdk::ErrorCode;
 fn broadcasting(seeded: &mut Seeded) -> (Vec<usize>, Vec<usize>, Vec<usize>) {
     let rank = seeded.length(0, 5);
     let dims = [0, 1, 2, 3, 5, 7, 13];
-    let out: Vec<usize> = (0..rank).map(|_| dims[seeded.length(if rank > 3 { 1 } else { 0 }, dims.len() - 1)]).collect();
+    let out: Vec<usize> =
+        (0..rank).map(|_| dims[seeded.length(if rank > 3 { 1 } else { 0 }, dims.len() - 1)]).collect();
     let mut narrowed = |out: &[usize]| {
         let skip = seeded.length(0, out.len());
         let shape = out[skip..].iter().map(|&dim| if seeded.within(0, 2) == 0 { 1 } else { dim });
@@ -55,9 +56,8 @@ fn arithmetic_broadcasts_like_numpy() {
 #[test]
 fn integers_wrap_and_division_by_zero_is_an_error() {
     let a = Tensor::i32(&[4], &[i32::MAX, i32::MIN, -7, 7]);
-    let with = |op: &str, b: &[i32]| {
-        Case::new(op, 14).input(a.clone()).input(Tensor::i32(&[4], b)).output(6, &[4]).try_run()
-    };
+    let with =
+        |op: &str, b: &[i32]| Case::new(op, 14).input(a.clone()).input(Tensor::i32(&[4], b)).output(6, &[4]).try_run();
     assert_eq!(with("Add", &[1, -1, 0, 0]).unwrap()[0].to_i32(), [i32::MIN, i32::MAX, -7, 7]);
     assert_eq!(with("Div", &[1, -1, 2, -2]).unwrap()[0].to_i32(), [i32::MAX, i32::MIN, -3, -3]);
     assert_eq!(with("Mod", &[2, -1, 3, -3]).unwrap()[0].to_i32(), [1, 0, 2, -2]);
@@ -127,7 +127,11 @@ fn clip_takes_its_bounds_from_constants_and_from_runs() {
     let high = Tensor::f32(&[], &[1.0]);
     let wanted = [-1.5, -1.0, 0.5, 1.0, f64::NAN];
     let case = |case: Case| case.output(1, &[5]).run()[0].to_f32();
-    assert_close(&case(Case::new("Clip", 13).input(x.clone()).constant(low.clone()).constant(high.clone())), &wanted, 0.0);
+    assert_close(
+        &case(Case::new("Clip", 13).input(x.clone()).constant(low.clone()).constant(high.clone())),
+        &wanted,
+        0.0,
+    );
     assert_close(&case(Case::new("Clip", 13).input(x.clone()).input(low).input(high.clone())), &wanted, 0.0);
     let one_sided = [-3.0, -1.0, 0.5, 1.0, f64::NAN];
     assert_close(&case(Case::new("Clip", 13).input(x).absent().constant(high)), &one_sided, 0.0);
@@ -140,12 +144,8 @@ fn where_and_comparisons_broadcast() {
         let (a_shape, b_shape, out) = broadcasting(&mut seeded);
         let (a, b) = (seeded.tensor(&a_shape), seeded.tensor(&b_shape));
         let less = Case::new("Less", 13).input(a.clone()).input(b.clone()).output(9, &out).run().remove(0);
-        let smaller = Case::new("Where", 16)
-            .input(less.clone())
-            .input(a.clone())
-            .input(b.clone())
-            .output(1, &out)
-            .run();
+        let smaller =
+            Case::new("Where", 16).input(less.clone()).input(a.clone()).input(b.clone()).output(1, &out).run();
         let (x, y, smaller) = (a.to_f32(), b.to_f32(), smaller[0].to_f32());
         for (at, index) in indices(&out).iter().enumerate() {
             let (x, y) = (x[broadcast_place(&a_shape, index)], y[broadcast_place(&b_shape, index)]);

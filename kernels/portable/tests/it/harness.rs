@@ -212,7 +212,8 @@ impl Case {
         for at in 0..bytes {
             assert!(!untouched[at] || before[at] == after[at], "byte {at} was written to");
         }
-        let read = |(dtype, shape, at, bytes, _)| Tensor { dtype, shape, bytes: after[BASE + at..BASE + at + bytes].to_vec() };
+        let read =
+            |(dtype, shape, at, bytes, _)| Tensor { dtype, shape, bytes: after[BASE + at..BASE + at + bytes].to_vec() };
         Ok(outputs.into_iter().map(read).collect())
     }
 }

@@ -20,7 +20,13 @@ fn gather_along_any_axis() {
         let out = [&shape[..axis], &places, &shape[axis + 1..]].concat();
         let narrow = || Tensor::i32(&places, &chosen.iter().map(|&i| i as i32).collect::<Vec<_>>());
         let given = if round % 2 == 0 { Tensor::i64(&places, &chosen) } else { narrow() };
-        let got = Case::new("Gather", 13).integer("axis", axis as i64).input(numbered(&shape)).input(given).output(7, &out).run()[0].to_i64();
+        let got = Case::new("Gather", 13)
+            .integer("axis", axis as i64)
+            .input(numbered(&shape))
+            .input(given)
+            .output(7, &out)
+            .run()[0]
+            .to_i64();
         for (at, index) in indices(&out).iter().enumerate() {
             let picked = chosen[place(&places, &index[axis..axis + places.len()])].rem_euclid(length) as usize;
             let from = [&index[..axis], &[picked], &index[axis + places.len()..]].concat();
@@ -63,7 +69,12 @@ fn elements_gathered_and_scattered() {
 fn blocks_gathered_and_scattered_by_tuples() {
     let x = numbered(&[2, 3, 2]);
     let pairs = Tensor::i64(&[2, 2], &[1, -1, 0, 1]);
-    let got = Case::new("GatherND", 13).integer("batch_dims", 0).input(x.clone()).input(pairs.clone()).output(7, &[2, 2]).run();
+    let got = Case::new("GatherND", 13)
+        .integer("batch_dims", 0)
+        .input(x.clone())
+        .input(pairs.clone())
+        .output(7, &[2, 2])
+        .run();
     assert_eq!(got[0].to_i64(), [10, 11, 2, 3]);
     let each = Tensor::i64(&[2, 1], &[2, 0]);
     let got = Case::new("GatherND", 13).integer("batch_dims", 1).input(x.clone()).input(each).output(7, &[2, 2]).run();
@@ -77,7 +88,8 @@ fn blocks_gathered_and_scattered_by_tuples() {
 fn an_index_out_of_range_is_named() {
     for bad in [3, -4, i64::MIN, i64::MAX] {
         let index = Tensor::i64(&[1], &[bad]);
-        let gather = Case::new("Gather", 13).integer("axis", 0).input(numbered(&[3])).input(index.clone()).output(7, &[1]);
+        let gather =
+            Case::new("Gather", 13).integer("axis", 0).input(numbered(&[3])).input(index.clone()).output(7, &[1]);
         let error = gather.try_run().unwrap_err();
         assert_eq!(error.code, ErrorCode::InvalidData);
         assert!(error.message.contains(&bad.to_string()), "{}", error.message);

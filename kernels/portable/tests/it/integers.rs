@@ -6,7 +6,9 @@ use crate::oracle::{Seeded, indices};
 #[test]
 fn casts_saturate_floats_and_wrap_integers() {
     let x = Tensor::f32(&[6], &[-1.9, 300.7, -300.0, f32::NAN, f32::INFINITY, 0.0]);
-    let cast = |x: &Tensor, to: u16| Case::new("Cast", 13).integer("to", to.into()).input(x.clone()).output(to, &x.shape).run().remove(0);
+    let cast = |x: &Tensor, to: u16| {
+        Case::new("Cast", 13).integer("to", to.into()).input(x.clone()).output(to, &x.shape).run().remove(0)
+    };
     assert_eq!(cast(&x, 3).to_i8(), [-1, 127, -128, 0, 127, 0]);
     assert_eq!(cast(&x, 2).to_u8(), [0, 255, 0, 0, 255, 0]);
     assert_eq!(cast(&x, 6).to_i32(), [-1, 300, -300, 0, i32::MAX, 0]);
@@ -92,7 +94,8 @@ fn integer_convolution_pads_with_the_zero_point() {
     for outputs in [1, 4] {
         let x = Tensor::u8(&[1, 1, 3, 3], &[2, 3, 4, 5, 6, 7, 8, 9, 10]);
         let w = Tensor::u8(&[outputs, 1, 2, 2], &vec![1; 4 * outputs]);
-        let case = Case::new("ConvInteger", 10).integers("pads", &[1; 4]).input(x).input(w).input(Tensor::u8(&[], &[1]));
+        let case =
+            Case::new("ConvInteger", 10).integers("pads", &[1; 4]).input(x).input(w).input(Tensor::u8(&[], &[1]));
         let got = case.output(6, &[1, outputs, 4, 4]).run()[0].to_i32();
         let plane = [1, 3, 5, 3, 5, 12, 16, 9, 11, 24, 28, 15, 7, 15, 17, 9];
         assert_eq!(got, plane.repeat(outputs));

@@ -29,7 +29,8 @@ fn matmul_broadcasts_its_batches() {
                 let (stacked, cell) = i.split_at(stack.len());
                 let (at_a, at_b) = (broadcast_place(a_stack, stacked), broadcast_place(b_stack, stacked));
                 let term = |k: usize| {
-                    f64::from(x[(at_a * rows + cell[0]) * depth + k]) * f64::from(y[(at_b * depth + k) * columns + cell[1]])
+                    f64::from(x[(at_a * rows + cell[0]) * depth + k])
+                        * f64::from(y[(at_b * depth + k) * columns + cell[1]])
                 };
                 (0..depth).map(term).sum()
             })
@@ -108,9 +109,8 @@ fn epilogue_steps_apply_in_order() {
             .step("add", Some(3), &[])
             .step("Clip", None, &[("min", -0.5), ("max", 1.5)]);
         let (bias, sum) = (bias.to_f32(), sum.to_f32());
-        let wanted: Vec<f64> = (0..m * n)
-            .map(|i| ((plain[i] + bias[i % n]).max(0.0) + sum[i]).clamp(-0.5, 1.5).into())
-            .collect();
+        let wanted: Vec<f64> =
+            (0..m * n).map(|i| ((plain[i] + bias[i % n]).max(0.0) + sum[i]).clamp(-0.5, 1.5).into()).collect();
         assert_close(&case.run()[0].to_f32(), &wanted, 1e-6);
     }
 }

@@ -24,7 +24,8 @@ fn transposes() {
         }
         let out: Vec<usize> = order.iter().map(|&axis| shape[axis]).collect();
         let perm: Vec<i64> = order.iter().map(|&axis| axis as i64).collect();
-        let got = Case::new("Transpose", 13).integers("perm", &perm).input(numbered(&shape)).output(7, &out).run()[0].to_i64();
+        let got = Case::new("Transpose", 13).integers("perm", &perm).input(numbered(&shape)).output(7, &out).run()[0]
+            .to_i64();
         for (at, index) in indices(&out).iter().enumerate() {
             let mut from = vec![0; rank];
             order.iter().zip(index).for_each(|(&axis, &i)| from[axis] = i);
@@ -122,7 +123,10 @@ fn concat_and_split_undo_each_other() {
         let lengths: Vec<i64> = (0..seeded.length(1, 4)).map(|_| seeded.within(0, 6)).collect();
         shape[axis] = lengths.iter().sum::<i64>() as usize;
         let whole = numbered(&shape);
-        let mut split = Case::new("Split", 18).integer("axis", axis as i64 - rank as i64).input(whole.clone()).constant(list(&lengths));
+        let mut split = Case::new("Split", 18)
+            .integer("axis", axis as i64 - rank as i64)
+            .input(whole.clone())
+            .constant(list(&lengths));
         for &length in &lengths {
             let mut part = shape.clone();
             part[axis] = length as usize;

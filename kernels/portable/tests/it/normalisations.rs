@@ -55,7 +55,9 @@ fn layer_and_rms_normalisation() {
             };
             values.into_iter().enumerate().map(with).collect()
         };
-        let case = |name| Case::new(name, 23).integer("axis", axis).number("epsilon", 1e-3).input(x.clone()).input(scale.clone());
+        let case = |name| {
+            Case::new(name, 23).integer("axis", axis).number("epsilon", 1e-3).input(x.clone()).input(scale.clone())
+        };
         let wide = widened(&x.to_f32());
         let wanted = affine(normalised(&wide, length, true, 1e-3), true);
         let got = case("LayerNormalization").input(shift.clone()).output(1, &shape).run();
@@ -79,10 +81,10 @@ fn instance_group_and_batch_normalisation() {
         (0..wide.len()).map(|i| values[i / plane % 6]).collect()
     };
     let (scales, shifts, means, spreads) = (channels(&scale), channels(&shift), channels(&mean), channels(&spread));
-    let affine = |values: Vec<f64>| -> Vec<f64> {
-        values.iter().enumerate().map(|(i, x)| x * scales[i] + shifts[i]).collect()
-    };
-    let case = |name| Case::new(name, 22).number("epsilon", 1e-5).input(x.clone()).input(scale.clone()).input(shift.clone());
+    let affine =
+        |values: Vec<f64>| -> Vec<f64> { values.iter().enumerate().map(|(i, x)| x * scales[i] + shifts[i]).collect() };
+    let case =
+        |name| Case::new(name, 22).number("epsilon", 1e-5).input(x.clone()).input(scale.clone()).input(shift.clone());
     let got = case("InstanceNormalization").output(1, &shape).run();
     assert_close(&got[0].to_f32(), &affine(normalised(&wide, plane, true, 1e-5)), 1e-6);
     let got = case("GroupNormalization").integer("num_groups", 2).output(1, &shape).run();
@@ -103,11 +105,13 @@ fn local_response_looks_at_neighbouring_channels() {
             .iter()
             .map(|at| {
                 let (low, high) = (at[1] as i64 - (size - 1) / 2, at[1] as i64 + size / 2);
-                let squares: f64 = (low.max(0)..=high.min(6)).map(|c| wide[place(&shape, &[at[0], c as usize, at[2]])].powi(2)).sum();
+                let squares: f64 =
+                    (low.max(0)..=high.min(6)).map(|c| wide[place(&shape, &[at[0], c as usize, at[2]])].powi(2)).sum();
                 wide[place(&shape, at)] / (2.0 + 0.3 / size as f64 * squares).powf(0.6)
             })
             .collect();
-        let case = Case::new("LRN", 13).integer("size", size).number("alpha", 0.3).number("beta", 0.6).number("bias", 2.0);
+        let case =
+            Case::new("LRN", 13).integer("size", size).number("alpha", 0.3).number("beta", 0.6).number("bias", 2.0);
         assert_close(&case.input(x).output(1, &shape).run()[0].to_f32(), &wanted, 1e-6);
     }
 }

@@ -35,7 +35,10 @@ impl Pool {
             let padded = self.input[2 + axis] + self.pads[axis] + self.pads[rank + axis];
             let room = padded.checked_sub((self.kernel[axis] - 1) * self.dilations[axis] + 1)?;
             let mut count = room / self.strides[axis] + 1;
-            if self.ceil && room % self.strides[axis] != 0 && count * self.strides[axis] < self.input[2 + axis] + self.pads[axis] {
+            if self.ceil
+                && room % self.strides[axis] != 0
+                && count * self.strides[axis] < self.input[2 + axis] + self.pads[axis]
+            {
                 count += 1;
             }
             shape.push(count);
@@ -89,7 +92,10 @@ fn pools_agree_with_their_windows() {
         let x = seeded.tensor(&pool.input);
         let values: Vec<f64> = x.to_f32().iter().map(|&x| x.into()).collect();
         let over = |f: &dyn Fn(&[f64], usize) -> f64| -> Vec<f64> {
-            windows.iter().map(|(places, padded)| f(&places.iter().map(|&i| values[i]).collect::<Vec<_>>(), *padded)).collect()
+            windows
+                .iter()
+                .map(|(places, padded)| f(&places.iter().map(|&i| values[i]).collect::<Vec<_>>(), *padded))
+                .collect()
         };
         let largest = over(&|window, _| window.iter().copied().fold(f64::NEG_INFINITY, f64::max));
         let got = pool.case("MaxPool").input(x.clone()).output(1, &output).output(7, &output).run();
@@ -100,7 +106,9 @@ fn pools_agree_with_their_windows() {
         let alone = pool.case("MaxPool").input(x.clone()).output(1, &output).run();
         assert_eq!(alone[0], got[0]);
         for with_pads in [false, true] {
-            let mean = over(&|window, padded| window.iter().sum::<f64>() / if with_pads { padded } else { window.len() } as f64);
+            let mean = over(&|window, padded| {
+                window.iter().sum::<f64>() / if with_pads { padded } else { window.len() } as f64
+            });
             let case = pool.case("AveragePool").integer("count_include_pad", with_pads.into());
             assert_close(&case.input(x.clone()).output(1, &output).run()[0].to_f32(), &mean, 1e-6);
         }

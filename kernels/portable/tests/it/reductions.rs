@@ -20,7 +20,8 @@ fn reductions_over_any_axes() {
     let mut seeded = Seeded::new(40);
     for round in 0..60 {
         let rank = seeded.length(1, 5);
-        let shape: Vec<usize> = (0..rank).map(|_| seeded.length(if round % 9 == 0 { 0 } else { 1 }, [0, 600, 30, 9, 6, 5][rank])).collect();
+        let shape: Vec<usize> =
+            (0..rank).map(|_| seeded.length(if round % 9 == 0 { 0 } else { 1 }, [0, 600, 30, 9, 6, 5][rank])).collect();
         let mut axes: Vec<i64> = (0..rank as i64).filter(|_| seeded.within(0, 1) == 1).collect();
         if round % 2 == 0 {
             axes.iter_mut().for_each(|axis| *axis -= rank as i64);
@@ -36,11 +37,8 @@ fn reductions_over_any_axes() {
             let to: Vec<usize> = (0..rank).map(|i| if gone.contains(&i) { 0 } else { index[i] }).collect();
             groups[place(&kept, &to)].push(f64::from(values[place(&shape, &index)]));
         }
-        let out: Vec<usize> = if keep {
-            kept.clone()
-        } else {
-            (0..rank).filter(|i| !gone.contains(i)).map(|i| shape[i]).collect()
-        };
+        let out: Vec<usize> =
+            if keep { kept.clone() } else { (0..rank).filter(|i| !gone.contains(i)).map(|i| shape[i]).collect() };
         for (name, rule) in rules {
             let case = Case::new(name, 18).integer("keepdims", keep.into()).input(x.clone());
             let got = case.constant(Tensor::i64(&[axes.len()], &axes)).output(1, &out).run();

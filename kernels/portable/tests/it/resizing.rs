@@ -63,16 +63,19 @@ fn linear_and_cubic_weigh_their_neighbours() {
     let shape = [1, 2, 5, 4];
     let x = seeded.tensor(&shape);
     let values = widened(&x.to_f32());
-    let kernels: [(&str, fn(f64) -> f64); 2] = [("linear", |x| (1.0 - x.abs()).max(0.0)), ("cubic", |x| {
-        let (a, x) = (-0.75, x.abs());
-        if x <= 1.0 {
-            (a + 2.0) * x.powi(3) - (a + 3.0) * x.powi(2) + 1.0
-        } else if x < 2.0 {
-            a * x.powi(3) - 5.0 * a * x.powi(2) + 8.0 * a * x - 4.0 * a
-        } else {
-            0.0
-        }
-    })];
+    let kernels: [(&str, fn(f64) -> f64); 2] = [
+        ("linear", |x| (1.0 - x.abs()).max(0.0)),
+        ("cubic", |x| {
+            let (a, x) = (-0.75, x.abs());
+            if x <= 1.0 {
+                (a + 2.0) * x.powi(3) - (a + 3.0) * x.powi(2) + 1.0
+            } else if x < 2.0 {
+                a * x.powi(3) - 5.0 * a * x.powi(2) + 8.0 * a * x - 4.0 * a
+            } else {
+                0.0
+            }
+        }),
+    ];
     for (mode, kernel) in kernels {
         for transformation in ["asymmetric", "half_pixel", "align_corners"] {
             for (high, wide) in [(10, 300), (3, 7), (1, 1)] {
