@@ -14,20 +14,22 @@ mod sharing;
 mod views;
 mod windows;
 
+use crate::Graph;
 use crate::edit::{Rule, Rules, apply};
 use crate::error::GraphError;
 use crate::fold::Weights;
-use crate::Graph;
 use std::sync::LazyLock;
 
-pub(crate) use views::reshape;
 pub use sharing::{compact, remove_dead, share_common};
+pub(crate) use views::reshape;
 
 static RULES: LazyLock<Rules> = LazyLock::new(|| Rules::new(all()));
 
 fn all() -> impl Iterator<Item = &'static Rule> {
     // Cheapest and most often useful first: the first rule that fires ends a node's turn in a pass.
-    [neutral::RULES, views::RULES, windows::RULES, pooling::RULES, affine::RULES, algebra::RULES, decompose::RULES].into_iter().flatten()
+    [neutral::RULES, views::RULES, windows::RULES, pooling::RULES, affine::RULES, algebra::RULES, decompose::RULES]
+        .into_iter()
+        .flatten()
 }
 
 /// Names of the rules, in the order in which they are tried.

@@ -237,7 +237,9 @@ impl Editor<'_> {
         } else {
             // The name of an output stays: the producer of `new` makes it from now on.
             let place = self.producer[new.index()] as usize;
-            let Some(Some(node)) = self.placed.get_mut(place).filter(|_| !self.is_output[new.index()]) else { return false };
+            let Some(Some(node)) = self.placed.get_mut(place).filter(|_| !self.is_output[new.index()]) else {
+                return false;
+            };
             for output in node.outputs.iter_mut().filter(|output| **output == Some(new)) {
                 *output = Some(old);
             }
@@ -325,7 +327,8 @@ impl Editor<'_> {
     /// The one element of a constant of floats with one element. Larger constants are not read.
     pub(crate) fn scalar(&self, id: ValueId) -> Result<Option<f64>, GraphError> {
         let value = self.value(id);
-        let single = value.is_constant() && value.concrete().is_some_and(|shape| shape.iter().all(|length| *length == 1));
+        let single =
+            value.is_constant() && value.concrete().is_some_and(|shape| shape.iter().all(|length| *length == 1));
         Ok(if single { self.numbers(id)?.and_then(|numbers| numbers.first().copied()) } else { None })
     }
 
@@ -346,13 +349,26 @@ impl Editor<'_> {
     }
 
     /// A node of the operator's frozen form with its defaults filled in.
-    pub(crate) fn node(&self, like: &Node, op: &str, inputs: &[Option<ValueId>], outputs: &[Option<ValueId>], attributes: &[(&str, Attribute)]) -> Node {
+    pub(crate) fn node(
+        &self,
+        like: &Node,
+        op: &str,
+        inputs: &[Option<ValueId>],
+        outputs: &[Option<ValueId>],
+        attributes: &[(&str, Attribute)],
+    ) -> Node {
         new_node(&like.name, op, inputs, outputs, attributes)
     }
 }
 
 /// A node of the operator's frozen form with its defaults filled in.
-pub(crate) fn new_node(name: &str, op: &str, inputs: &[Option<ValueId>], outputs: &[Option<ValueId>], attributes: &[(&str, Attribute)]) -> Node {
+pub(crate) fn new_node(
+    name: &str,
+    op: &str,
+    inputs: &[Option<ValueId>],
+    outputs: &[Option<ValueId>],
+    attributes: &[(&str, Attribute)],
+) -> Node {
     let schema = schema::find(op).expect("rewrites name operators of the tables");
     let attributes: BTreeMap<_, _> = attributes.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
     let mut node = Node {

@@ -24,7 +24,12 @@ const HELD_BYTES_MAX: u64 = 1 << 30;
 pub trait Evaluator {
     /// The outputs, one for each entry of `outputs` that is there; none: it cannot run this operator, which is then left for run time.
     /// An error ends the preparation of the model.
-    fn evaluate(&mut self, node: &Node, inputs: &[Option<Tensor>], outputs: &[Option<TensorType>]) -> Option<Result<Vec<Tensor>, String>>;
+    fn evaluate(
+        &mut self,
+        node: &Node,
+        inputs: &[Option<Tensor>],
+        outputs: &[Option<TensorType>],
+    ) -> Option<Result<Vec<Tensor>, String>>;
 }
 
 /// Reads weights.
@@ -37,7 +42,12 @@ pub trait Weights {
 pub struct NoEvaluator;
 
 impl Evaluator for NoEvaluator {
-    fn evaluate(&mut self, _: &Node, _: &[Option<Tensor>], _: &[Option<TensorType>]) -> Option<Result<Vec<Tensor>, String>> {
+    fn evaluate(
+        &mut self,
+        _: &Node,
+        _: &[Option<Tensor>],
+        _: &[Option<TensorType>],
+    ) -> Option<Result<Vec<Tensor>, String>> {
         None
     }
 }
@@ -64,7 +74,11 @@ pub fn read_constant(value: &Value, weights: &dyn Weights) -> Result<Option<Tens
     };
     let expected = elements(&shape).and_then(|count| dtype.bytes(count));
     if expected != Some(bytes.len() as u64) {
-        return Err(refuse(format!("has {} bytes where {dtype}{shape:?} takes {}", bytes.len(), expected.unwrap_or_default())));
+        return Err(refuse(format!(
+            "has {} bytes where {dtype}{shape:?} takes {}",
+            bytes.len(),
+            expected.unwrap_or_default()
+        )));
     }
     Ok(Some(Tensor { dtype, shape, bytes }))
 }
@@ -88,7 +102,12 @@ pub fn load_small(graph: &mut Graph, weights: &dyn Weights) -> Result<(), GraphE
 }
 
 /// Turns computed values that do not depend on a request into constants; answers how many. Types must have been inferred.
-pub(crate) fn fold(graph: &mut Graph, inference: &Inference, weights: &dyn Weights, evaluator: &mut dyn Evaluator) -> Result<usize, GraphError> {
+pub(crate) fn fold(
+    graph: &mut Graph,
+    inference: &Inference,
+    weights: &dyn Weights,
+    evaluator: &mut dyn Evaluator,
+) -> Result<usize, GraphError> {
     let mut is_output = vec![false; graph.values.len()];
     for id in &graph.outputs {
         is_output[id.index()] = true;
@@ -138,7 +157,10 @@ fn tensors_of(
     if followed.is_some() {
         return Ok(followed);
     }
-    if !may_fold(node) || node.inputs.is_empty() || !node.inputs.iter().flatten().all(|id| graph.value(*id).is_constant()) {
+    if !may_fold(node)
+        || node.inputs.is_empty()
+        || !node.inputs.iter().flatten().all(|id| graph.value(*id).is_constant())
+    {
         return Ok(None);
     }
     let size = |kind: &TensorType| elements(&kind.shape).and_then(|count| kind.dtype.bytes(count));
@@ -164,10 +186,16 @@ fn tensors_of(
         .collect::<Result<_, _>>()?;
     let refuse = |why: String| GraphError::Evaluate { node: node.label(), op: node.op.clone(), why };
     let mut present = kinds.iter().cloned();
-    let outputs: Vec<Option<TensorType>> = node.outputs.iter().map(|output| output.and_then(|_| present.next())).collect();
+    let outputs: Vec<Option<TensorType>> =
+        node.outputs.iter().map(|output| output.and_then(|_| present.next())).collect();
     let Some(result) = evaluator.evaluate(node, &inputs, &outputs) else { return Ok(None) };
     let tensors = result.map_err(refuse)?;
-    if tensors.len() != kinds.len() || tensors.iter().zip(&kinds).any(|(tensor, kind)| tensor.kind() != *kind || Some(tensor.bytes.len() as u64) != size(kind)) {
+    if tensors.len() != kinds.len()
+        || tensors
+            .iter()
+            .zip(&kinds)
+            .any(|(tensor, kind)| tensor.kind() != *kind || Some(tensor.bytes.len() as u64) != size(kind))
+    {
         return Err(refuse("the evaluator gave results of another type than inference".to_owned()));
     }
     Ok(Some(tensors))
@@ -178,13 +206,24 @@ fn may_fold(node: &Node) -> bool {
     node.epilogue.is_empty()
         && !matches!(
             node.op.as_str(),
-            "RandomNormal" | "RandomNormalLike" | "RandomUniform" | "RandomUniformLike" | "Bernoulli" | "Multinomial"
-                | "DequantizeLinear" | "sunmao.QMatMul"
+            "RandomNormal"
+                | "RandomNormalLike"
+                | "RandomUniform"
+                | "RandomUniformLike"
+                | "Bernoulli"
+                | "Multinomial"
+                | "DequantizeLinear"
+                | "sunmao.QMatMul"
         )
 }
 
 fn tensor_of(kind: &TensorType, elems: &[Elem]) -> Option<Tensor> {
-    let integers = || elems.iter().map(|elem| if let Elem::Int(value) = elem { Some(*value) } else { None }).collect::<Option<Vec<_>>>();
+    let integers = || {
+        elems
+            .iter()
+            .map(|elem| if let Elem::Int(value) = elem { Some(*value) } else { None })
+            .collect::<Option<Vec<_>>>()
+    };
     match kind.dtype {
         DType::I64 => Some(Tensor::from_i64(kind.shape.clone(), &integers()?)),
         DType::I32 | DType::Bool => {
@@ -192,7 +231,8 @@ fn tensor_of(kind: &TensorType, elems: &[Elem]) -> Option<Tensor> {
             Tensor::from_numbers(kind.dtype, kind.shape.clone(), &numbers)
         }
         DType::F32 | DType::F64 => {
-            let numbers: Option<Vec<f64>> = elems.iter().map(|elem| if let Elem::Float(value) = elem { Some(*value) } else { None }).collect();
+            let numbers: Option<Vec<f64>> =
+                elems.iter().map(|elem| if let Elem::Float(value) = elem { Some(*value) } else { None }).collect();
             Tensor::from_numbers(kind.dtype, kind.shape.clone(), &numbers?)
         }
         _ => None,

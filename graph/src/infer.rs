@@ -116,12 +116,8 @@ impl Inference {
             }
         }
         let scope = Scope { values, symbols, inference: self, node };
-        let refuse = |what: String| InferError {
-            node: node.label(),
-            op: node.op.clone(),
-            what,
-            operands: scope.operands(),
-        };
+        let refuse =
+            |what: String| InferError { node: node.label(), op: node.op.clone(), what, operands: scope.operands() };
         let facts = rule(&scope).map_err(refuse)?;
         for fact in &facts {
             check_shape(fact.shape.as_deref()).map_err(refuse)?;

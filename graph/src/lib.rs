@@ -32,7 +32,5 @@ mod testing;
 pub use dtype::DType;
 pub use error::GraphError;
 pub use fold::{Evaluator, Weights};
-pub use ir::{
-    Attribute, Content, Dim, Epilogue, Graph, Node, NodeId, Role, Symbol, SymbolId, Value, ValueId, Weight,
-};
+pub use ir::{Attribute, Content, Dim, Epilogue, Graph, Node, NodeId, Role, Symbol, SymbolId, Value, ValueId, Weight};
 pub use tensor::{Tensor, TensorType};

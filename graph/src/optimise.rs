@@ -22,7 +22,12 @@ pub fn prepare(raw: Graph, weights: &dyn Weights, evaluator: &mut dyn Evaluator)
 }
 
 /// The prepared graph at those input shapes: every shape known, folded, canonical, fused. Numbers of values stay as they are; new values come behind.
-pub fn concrete(graph: &Graph, shapes: &[(ValueId, Vec<u64>)], weights: &dyn Weights, evaluator: &mut dyn Evaluator) -> Result<Graph, GraphError> {
+pub fn concrete(
+    graph: &Graph,
+    shapes: &[(ValueId, Vec<u64>)],
+    weights: &dyn Weights,
+    evaluator: &mut dyn Evaluator,
+) -> Result<Graph, GraphError> {
     let mut graph = bind(graph, shapes)?;
     settle(&mut graph, weights, evaluator, |_| ())?;
     check_concrete(&graph)?;
@@ -34,7 +39,12 @@ pub fn concrete(graph: &Graph, shapes: &[(ValueId, Vec<u64>)], weights: &dyn Wei
 }
 
 /// Infers, folds and rewrites until nothing changes; the types are those of the result.
-fn settle(graph: &mut Graph, weights: &dyn Weights, evaluator: &mut dyn Evaluator, tidy: fn(&mut Graph)) -> Result<(), GraphError> {
+fn settle(
+    graph: &mut Graph,
+    weights: &dyn Weights,
+    evaluator: &mut dyn Evaluator,
+    tidy: fn(&mut Graph),
+) -> Result<(), GraphError> {
     for _ in 0..ROUNDS_MAX {
         let inference = infer::run(graph)?;
         let mut changes = fold::fold(graph, &inference, weights, evaluator)?;

@@ -122,13 +122,26 @@ impl Schema {
 pub enum LookupError {
     /// No table has it.
     #[error("operator `{op}` is unknown")]
-    Unknown { /** Its name. */ op: String },
+    Unknown {
+        /** Its name. */
+        op: String,
+    },
     /// It came later than the opset.
     #[error("operator `{op}` came with opset {since}, the model says opset {opset}")]
-    TooNew { /** Its name. */ op: String, /** Its first opset. */ since: u16, /** The model's. */ opset: u16 },
+    TooNew {
+        /** Its name. */
+        op: String,
+        /** Its first opset. */
+        since: u16,
+        /** The model's. */
+        opset: u16,
+    },
     /// The opset is outside what is read.
     #[error("opset {opset} is not read, only {OPSET_MIN} to {OPSET_MAX}")]
-    Opset { /** The model's. */ opset: u16 },
+    Opset {
+        /** The model's. */
+        opset: u16,
+    },
 }
 
 static BY_NAME: LazyLock<HashMap<&'static str, &'static Schema>> =

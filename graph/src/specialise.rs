@@ -16,7 +16,9 @@ pub enum SpecialiseError {
     Rank { input: String, expected: String, got: Vec<u64> },
     #[error("input {input} got the shape {got:?}; axis {axis} must be {wanted}, the model takes {expected}")]
     Length { input: String, axis: usize, wanted: u64, expected: String, got: Vec<u64> },
-    #[error("input {input} got the shape {got:?}; axis {axis} ({symbol}) must be {wanted}, as in {before}, where it got that length")]
+    #[error(
+        "input {input} got the shape {got:?}; axis {axis} ({symbol}) must be {wanted}, as in {before}, where it got that length"
+    )]
     Inconsistent { input: String, axis: usize, symbol: String, wanted: u64, before: String, got: Vec<u64> },
     #[error("input {input} got the shape {got:?}; axis {axis} ({symbol}) must be {wanted}")]
     Bounds { input: String, axis: usize, symbol: String, wanted: String, got: Vec<u64> },
@@ -24,7 +26,9 @@ pub enum SpecialiseError {
     TooLarge { input: String, got: Vec<u64>, what: String },
     #[error(transparent)]
     Infer(#[from] InferError),
-    #[error("node {node} ({op}) makes {result}, whose shape depends on the data; only models with shapes that follow from the inputs' shapes run so far")]
+    #[error(
+        "node {node} ({op}) makes {result}, whose shape depends on the data; only models with shapes that follow from the inputs' shapes run so far"
+    )]
     DataDependent { node: String, op: String, result: String },
 }
 
@@ -47,7 +51,8 @@ pub(crate) fn bind(graph: &Graph, shapes: &[(ValueId, Vec<u64>)]) -> Result<Grap
     for id in &graph.inputs {
         let value = graph.value(*id);
         let name = || quoted(&value.name);
-        let expected = || value.shape.as_ref().map_or("any shape".to_owned(), |shape| shape_text(shape, &graph.symbols));
+        let expected =
+            || value.shape.as_ref().map_or("any shape".to_owned(), |shape| shape_text(shape, &graph.symbols));
         let Some((_, got)) = shapes.iter().find(|(given, _)| given == id) else {
             if value.concrete().is_some() {
                 continue;
@@ -63,7 +68,9 @@ pub(crate) fn bind(graph: &Graph, shapes: &[(ValueId, Vec<u64>)]) -> Result<Grap
                 match *dim {
                     Dim::Unknown => {}
                     Dim::Known(wanted) if wanted == length => {}
-                    Dim::Known(wanted) => return Err(SpecialiseError::Length { input: name(), axis, wanted, expected: expected(), got }),
+                    Dim::Known(wanted) => {
+                        return Err(SpecialiseError::Length { input: name(), axis, wanted, expected: expected(), got });
+                    }
                     Dim::Symbol(symbol) => {
                         let place = &mut lengths[symbol.index()];
                         let symbol = &graph.symbols[symbol.index()];
@@ -81,7 +88,13 @@ pub(crate) fn bind(graph: &Graph, shapes: &[(ValueId, Vec<u64>)]) -> Result<Grap
                             _ => *place = Some((length, *id)),
                         }
                         if let Some(wanted) = outside(symbol, length) {
-                            return Err(SpecialiseError::Bounds { input: name(), axis, symbol: quoted(&symbol.name), wanted, got });
+                            return Err(SpecialiseError::Bounds {
+                                input: name(),
+                                axis,
+                                symbol: quoted(&symbol.name),
+                                wanted,
+                                got,
+                            });
                         }
                     }
                 }
@@ -119,7 +132,11 @@ pub(crate) fn check_concrete(graph: &Graph) -> Result<(), SpecialiseError> {
         for id in node.outputs.iter().flatten() {
             let value = graph.value(*id);
             if value.dtype.is_none() || value.concrete().is_none() {
-                return Err(SpecialiseError::DataDependent { node: node.label(), op: node.op.clone(), result: quoted(&value.name) });
+                return Err(SpecialiseError::DataDependent {
+                    node: node.label(),
+                    op: node.op.clone(),
+                    result: quoted(&value.name),
+                });
             }
         }
     }

@@ -31,7 +31,9 @@ pub(crate) fn graph(text: &str) -> Graph {
             "weight" => {
                 let id = declare(&mut graph, &mut names, rest, Role::Computed);
                 let value = &mut graph.values[id.index()];
-                let length = elements(&value.concrete().expect("known")).and_then(|count| value.dtype?.bytes(count)).expect("fits");
+                let length = elements(&value.concrete().expect("known"))
+                    .and_then(|count| value.dtype?.bytes(count))
+                    .expect("fits");
                 // Each lies elsewhere, so that no two are equal.
                 let weight = Weight { source: 0, offset: u64::from(id.0) << 24, length, encoding: "raw-le".to_owned() };
                 value.role = Role::Constant(Content::Weight(weight));
@@ -41,7 +43,8 @@ pub(crate) fn graph(text: &str) -> Graph {
                 let id = declare(&mut graph, &mut names, kind, Role::Computed);
                 let value = &mut graph.values[id.index()];
                 let (dtype, shape) = (value.dtype.expect("typed"), value.concrete().expect("known"));
-                let mut numbers: Vec<f64> = numbers.split_whitespace().map(|number| number.parse().expect("a number")).collect();
+                let mut numbers: Vec<f64> =
+                    numbers.split_whitespace().map(|number| number.parse().expect("a number")).collect();
                 let count = usize::try_from(elements(&shape).expect("fits")).expect("fits");
                 if numbers.len() == 1 {
                     numbers = vec![numbers[0]; count];
@@ -116,7 +119,15 @@ fn node(graph: &mut Graph, names: &mut BTreeMap<String, ValueId>, line: &str, op
             (key.to_owned(), value)
         })
         .collect();
-    graph.nodes.push(Node { name: String::new(), op: op.to_owned(), revision: opset, attributes, inputs, outputs, epilogue: vec![] });
+    graph.nodes.push(Node {
+        name: String::new(),
+        op: op.to_owned(),
+        revision: opset,
+        attributes,
+        inputs,
+        outputs,
+        epilogue: vec![],
+    });
 }
 
 /// Shapes for `concrete`, in the order of the inputs.
@@ -146,12 +157,19 @@ pub(crate) struct Adder {
 }
 
 impl Evaluator for Adder {
-    fn evaluate(&mut self, node: &Node, inputs: &[Option<Tensor>], outputs: &[Option<TensorType>]) -> Option<Result<Vec<Tensor>, String>> {
+    fn evaluate(
+        &mut self,
+        node: &Node,
+        inputs: &[Option<Tensor>],
+        outputs: &[Option<TensorType>],
+    ) -> Option<Result<Vec<Tensor>, String>> {
         self.calls += 1;
         if node.op != "Add" {
             return None;
         }
-        let read = |index: usize| tensor::read_numbers(DType::F32, &inputs[index].as_ref().expect("given").bytes).expect("f32");
+        let read = |index: usize| {
+            tensor::read_numbers(DType::F32, &inputs[index].as_ref().expect("given").bytes).expect("f32")
+        };
         let sums: Vec<f64> = read(0).iter().zip(read(1)).map(|(a, b)| a + b).collect();
         let kind = outputs[0].clone().expect("wanted");
         Some(Ok(vec![Tensor::from_numbers(kind.dtype, kind.shape, &sums).expect("f32")]))

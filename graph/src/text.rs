@@ -72,7 +72,11 @@ fn node_line(f: &mut fmt::Formatter<'_>, graph: &Graph, node: &Node) -> fmt::Res
     f.write_char('\n')
 }
 
-fn attributes(f: &mut fmt::Formatter<'_>, graph: &Graph, attributes: &std::collections::BTreeMap<String, Attribute>) -> fmt::Result {
+fn attributes(
+    f: &mut fmt::Formatter<'_>,
+    graph: &Graph,
+    attributes: &std::collections::BTreeMap<String, Attribute>,
+) -> fmt::Result {
     if attributes.is_empty() {
         return Ok(());
     }
@@ -162,7 +166,11 @@ pub fn shape_text(shape: &[Dim], symbols: &[Symbol]) -> String {
 
 /// A stranger's text, safe to show: control characters escaped, cut at 120 characters.
 pub(crate) fn clipped(text: &str) -> String {
-    let mut shown: String = text.chars().take(120).flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect();
+    let mut shown: String = text
+        .chars()
+        .take(120)
+        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
+        .collect();
     if text.chars().nth(120).is_some() {
         shown.push_str("...");
     }

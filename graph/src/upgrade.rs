@@ -49,7 +49,8 @@ struct Step<'a> {
 
 impl Step<'_> {
     fn node(&mut self, mut node: Node) -> Result<Vec<Node>, Refusal> {
-        let (_, revision) = schema::lookup(&node.op, node.revision).map_err(|error| (error.to_string(), "export the model anew"))?;
+        let (_, revision) =
+            schema::lookup(&node.op, node.revision).map_err(|error| (error.to_string(), "export the model anew"))?;
         // A remnant of opset 1.
         node.attributes.remove("consumed_inputs");
         match node.op.as_str() {
@@ -105,7 +106,10 @@ impl Step<'_> {
             }
             "BatchNormalization" => {
                 if matches!(node.attributes.remove("spatial"), Some(Attribute::Integer(0))) {
-                    return Err(("normalises every place by itself (spatial=0)".to_owned(), "export the model with opset 9 or later"));
+                    return Err((
+                        "normalises every place by itself (spatial=0)".to_owned(),
+                        "export the model with opset 9 or later",
+                    ));
                 }
                 if node.integer("training_mode").unwrap_or(0) != 0 {
                     return Err(("is in training mode".to_owned(), "export the model for inference"));
@@ -174,7 +178,10 @@ impl Step<'_> {
                 }
             }
             "GroupNormalization" if revision < 21 => {
-                return Err(("has the form of opset 18, with one scale a group".to_owned(), "export the model with opset 21 or later"));
+                return Err((
+                    "has the form of opset 18, with one scale a group".to_owned(),
+                    "export the model with opset 21 or later",
+                ));
             }
             "RoiAlign" if revision < 16 => {
                 let mode = Attribute::Text("output_half_pixel".to_owned());
@@ -265,7 +272,8 @@ impl Step<'_> {
     }
 
     fn add(&mut self, value: Value) -> ValueId {
-        let id = ValueId(u32::try_from(self.values.len()).expect("values are bounded by validate, upgrades add a few each"));
+        let id =
+            ValueId(u32::try_from(self.values.len()).expect("values are bounded by validate, upgrades add a few each"));
         self.values.push(value);
         id
     }

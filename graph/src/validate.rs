@@ -44,9 +44,13 @@ pub enum Problem {
     Value { value: String, what: String, remedy: &'static str },
     #[error("node {node} ({op}) {what}; {remedy}")]
     Node { node: String, op: String, what: String, remedy: &'static str },
-    #[error("node {node} ({op}) depends on its own result, {count} nodes are in or behind such rings; the file is damaged")]
+    #[error(
+        "node {node} ({op}) depends on its own result, {count} nodes are in or behind such rings; the file is damaged"
+    )]
     Cycle { node: String, op: String, count: usize },
-    #[error("{count} nodes say opset {opset}, which is not read (only {OPSET_MIN} to {OPSET_MAX}); convert the model with onnx.version_converter")]
+    #[error(
+        "{count} nodes say opset {opset}, which is not read (only {OPSET_MIN} to {OPSET_MAX}); convert the model with onnx.version_converter"
+    )]
     Opset { opset: u16, count: usize },
     #[error("operator {op} {why}, {count} nodes use it ({nodes}); {remedy}")]
     Operator { op: String, why: String, count: usize, nodes: String, remedy: &'static str },

@@ -31,7 +31,9 @@ impl Affine {
         Affine {
             scale: (0..count).map(|channel| Self::at(&self.scale, channel) * Self::at(&next.scale, channel)).collect(),
             shift: (0..count)
-                .map(|channel| Self::at(&self.shift, channel) * Self::at(&next.scale, channel) + Self::at(&next.shift, channel))
+                .map(|channel| {
+                    Self::at(&self.shift, channel) * Self::at(&next.scale, channel) + Self::at(&next.shift, channel)
+                })
                 .collect(),
         }
     }
@@ -67,7 +69,8 @@ fn of_batch_normalization(editor: &Editor<'_>, node: &Node) -> Result<Option<Aff
         return Ok(None);
     }
     let epsilon = node.number("epsilon").unwrap_or(1e-5);
-    let scale: Vec<f64> = gamma.iter().zip(variance).map(|(gamma, variance)| gamma / (variance + epsilon).sqrt()).collect();
+    let scale: Vec<f64> =
+        gamma.iter().zip(variance).map(|(gamma, variance)| gamma / (variance + epsilon).sqrt()).collect();
     let shift = (0..channels).map(|channel| beta[channel] - mean[channel] * scale[channel]).collect();
     Ok(Some(Affine { scale, shift }))
 }
@@ -75,7 +78,9 @@ fn of_batch_normalization(editor: &Editor<'_>, node: &Node) -> Result<Option<Aff
 /// Without weights before it, a batch normalisation is a Mul and an Add.
 fn batch_normalization_to_affine(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
     let (Some(input), Some(output)) = (node.input(0), node.output(0)) else { return Ok(None) };
-    let (Some(dtype), Some(rank)) = (float(editor, input), editor.shape(input).map(<[_]>::len)) else { return Ok(None) };
+    let (Some(dtype), Some(rank)) = (float(editor, input), editor.shape(input).map(<[_]>::len)) else {
+        return Ok(None);
+    };
     if rank < 2 {
         return Ok(None);
     }
@@ -189,10 +194,13 @@ fn fold_forwards(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
     if !editor.is_private(input) || !editor.value(weight).is_constant() {
         return Ok(None);
     }
-    let Some(before) = editor.producer(input).filter(|before| matches!(before.op.as_str(), "Mul" | "Add" | "Sub" | "Div")).cloned() else {
+    let Some(before) =
+        editor.producer(input).filter(|before| matches!(before.op.as_str(), "Mul" | "Add" | "Sub" | "Div")).cloned()
+    else {
         return Ok(None);
     };
-    let padded = node.text("auto_pad").is_some_and(|mode| mode.starts_with("SAME")) || node.integers("pads").is_some_and(|pads| pads.iter().any(|pad| *pad != 0));
+    let padded = node.text("auto_pad").is_some_and(|mode| mode.starts_with("SAME"))
+        || node.integers("pads").is_some_and(|pads| pads.iter().any(|pad| *pad != 0));
     if padded && matches!(before.op.as_str(), "Add" | "Sub") {
         return Ok(None);
     }
@@ -201,11 +209,17 @@ fn fold_forwards(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
         return Ok(None);
     }
     let Some(tensor) = editor.tensor(weight)?.filter(|tensor| tensor.dtype == DType::F32) else { return Ok(None) };
-    let (Some(weights), &[filters, per_group, ..]) = (read_numbers(tensor.dtype, &tensor.bytes), tensor.shape.as_slice()) else {
+    let (Some(weights), &[filters, per_group, ..]) =
+        (read_numbers(tensor.dtype, &tensor.bytes), tensor.shape.as_slice())
+    else {
         return Ok(None);
     };
     let group = u64::try_from(node.integer("group").unwrap_or(1)).unwrap_or(1).max(1);
-    let (Ok(filters), Ok(per_group), Ok(group)) = (usize::try_from(filters), usize::try_from(per_group), usize::try_from(group)) else { return Ok(None) };
+    let (Ok(filters), Ok(per_group), Ok(group)) =
+        (usize::try_from(filters), usize::try_from(per_group), usize::try_from(group))
+    else {
+        return Ok(None);
+    };
     let fits = |list: &[f64]| list.len() == 1 || per_group.checked_mul(group) == Some(list.len());
     if weights.is_empty() || filters % group != 0 || !fits(&affine.scale) || !fits(&affine.shift) {
         return Ok(None);
@@ -247,7 +261,10 @@ fn by_channel(editor: &Editor<'_>, data: ValueId, constant: ValueId) -> Result<O
         return Ok(None);
     }
     let skip = shape.len() - factor.len();
-    let fits = factor.iter().enumerate().all(|(axis, length)| *length == 1 || axis + skip == 1 && shape[1].known() == Some(*length));
+    let fits = factor
+        .iter()
+        .enumerate()
+        .all(|(axis, length)| *length == 1 || axis + skip == 1 && shape[1].known() == Some(*length));
     if fits { editor.numbers(constant) } else { Ok(None) }
 }
 
@@ -257,12 +274,15 @@ fn can_absorb(editor: &Editor<'_>, id: ValueId, only_shifts: bool) -> bool {
     if !producer.epilogue.is_empty() {
         return false;
     }
-    let constant = |index: usize| producer.input(index).is_some_and(|id| {
-        let id = editor.resolve(id);
-        editor.value(id).is_constant() && float(editor, id).is_some()
-    });
+    let constant = |index: usize| {
+        producer.input(index).is_some_and(|id| {
+            let id = editor.resolve(id);
+            editor.value(id).is_constant() && float(editor, id).is_some()
+        })
+    };
     let bias_fits = producer.input(2).is_none() || constant(2);
-    let weight_fits = (only_shifts || constant(1)) && producer.input(1).is_some_and(|id| editor.concrete(editor.resolve(id)).is_some());
+    let weight_fits = (only_shifts || constant(1))
+        && producer.input(1).is_some_and(|id| editor.concrete(editor.resolve(id)).is_some());
     matches!(producer.op.as_str(), "Conv" | "ConvTranspose" | "Gemm") && bias_fits && weight_fits
 }
 
@@ -297,7 +317,9 @@ fn absorb(editor: &mut Editor<'_>, node: &Node, data: ValueId, affine: &Affine) 
     };
     let beta = if op == "Gemm" { beta } else { 1.0 };
     let new: Vec<f64> = (0..map.channels)
-        .map(|channel| Affine::at(&old, channel) * beta * Affine::at(&affine.scale, channel) + Affine::at(&affine.shift, channel))
+        .map(|channel| {
+            Affine::at(&old, channel) * beta * Affine::at(&affine.scale, channel) + Affine::at(&affine.shift, channel)
+        })
         .collect();
     let Some(new_bias) = Tensor::from_numbers(dtype, vec![map.channels as u64], &new) else { return Ok(None) };
     let new_weight = if affine.only_shifts() {
@@ -338,15 +360,23 @@ struct ChannelMap {
 impl ChannelMap {
     fn new(op: &str, shape: &[u64], group: i64, columns_first: bool) -> Option<Self> {
         let lengths: Vec<usize> = shape.iter().map(|length| usize::try_from(*length).ok()).collect::<Option<_>>()?;
-        let product = |lengths: &[usize]| lengths.iter().try_fold(1usize, |product, length| product.checked_mul(*length));
+        let product =
+            |lengths: &[usize]| lengths.iter().try_fold(1usize, |product, length| product.checked_mul(*length));
         let total = product(&lengths)?;
         if total == 0 || lengths.len() < 2 {
             return None;
         }
         let group = usize::try_from(group).ok().filter(|group| *group > 0)?;
         Some(match op {
-            "Conv" => ChannelMap { channels: lengths[0], inner: product(&lengths[1..])?, per_row: lengths[0], rows_per_group: usize::MAX },
-            "Gemm" if columns_first => ChannelMap { channels: lengths[0], inner: lengths[1], per_row: lengths[0], rows_per_group: usize::MAX },
+            "Conv" => ChannelMap {
+                channels: lengths[0],
+                inner: product(&lengths[1..])?,
+                per_row: lengths[0],
+                rows_per_group: usize::MAX,
+            },
+            "Gemm" if columns_first => {
+                ChannelMap { channels: lengths[0], inner: lengths[1], per_row: lengths[0], rows_per_group: usize::MAX }
+            }
             "Gemm" => ChannelMap { channels: lengths[1], inner: 1, per_row: lengths[1], rows_per_group: usize::MAX },
             "ConvTranspose" => ChannelMap {
                 channels: lengths[1].checked_mul(group)?,

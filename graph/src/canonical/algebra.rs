@@ -9,14 +9,20 @@ use crate::{Dim, Node, ValueId};
 pub(super) const RULES: &[Rule] = &[
     Rule { name: "divide-by-power-of-two", ops: &["Div"], apply: divide },
     Rule { name: "plain-power", ops: &["Pow"], apply: power },
-    Rule { name: "skip-expand", ops: &["Add", "Sub", "Mul", "Div", "Max", "Min", "Equal", "Less", "Greater", "Where", "And", "Or"], apply: skip_expand },
+    Rule {
+        name: "skip-expand",
+        ops: &["Add", "Sub", "Mul", "Div", "Max", "Min", "Equal", "Less", "Greater", "Where", "And", "Or"],
+        apply: skip_expand,
+    },
     Rule { name: "split-sizes", ops: &["Split"], apply: split_sizes },
     Rule { name: "chain", ops: &["Sum", "Mean", "Max", "Min"], apply: chain },
 ];
 
 /// Dividing by a power of two is multiplying by another one, exactly.
 fn divide(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
-    let (Some(left), Some(right), Some(output)) = (node.input(0), node.input(1), node.output(0)) else { return Ok(None) };
+    let (Some(left), Some(right), Some(output)) = (node.input(0), node.input(1), node.output(0)) else {
+        return Ok(None);
+    };
     let Some(dtype) = float(editor, left) else { return Ok(None) };
     let Some(divisor) = editor.scalar(right)? else { return Ok(None) };
     let reciprocal = 1.0 / divisor;
@@ -31,7 +37,9 @@ fn divide(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
 
 /// x^2 is x * x, x^1 is x, x^0.5 is a square root.
 fn power(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
-    let (Some(base), Some(exponent), Some(output)) = (node.input(0), node.input(1), node.output(0)) else { return Ok(None) };
+    let (Some(base), Some(exponent), Some(output)) = (node.input(0), node.input(1), node.output(0)) else {
+        return Ok(None);
+    };
     let value = editor.value(exponent);
     let single = value.is_constant() && value.concrete().is_some_and(|shape| shape.iter().all(|length| *length == 1));
     // An exponent of more axes than the base makes the result wider.

@@ -9,7 +9,11 @@ pub(super) const RULES: &[Rule] = &[
     Rule { name: "cast-like-to-cast", ops: &["CastLike"], apply: cast_like },
     Rule { name: "constant-of-shape-to-expand", ops: &["ConstantOfShape"], apply: constant_of_shape },
     Rule { name: "prelu-to-where", ops: &["PRelu"], apply: prelu },
-    Rule { name: "activation-to-core", ops: &["Selu", "Celu", "ThresholdedRelu", "Softsign", "Mish", "Shrink"], apply: activation },
+    Rule {
+        name: "activation-to-core",
+        ops: &["Selu", "Celu", "ThresholdedRelu", "Softsign", "Mish", "Shrink"],
+        apply: activation,
+    },
     Rule {
         name: "reduce-to-core",
         ops: &["ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSum", "ReduceLogSumExp"],
@@ -34,7 +38,11 @@ fn cast_like(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
     let Some(dtype) = node.output(0).and_then(|output| editor.dtype(output)) else { return Ok(None) };
     let Some((input, _)) = through(node) else { return Ok(None) };
     let Some(sketch) = Sketch::new(editor, node) else { return Ok(None) };
-    sketch.finish("Cast", &[input], &[("to", integer(dtype.code().into())), ("saturate", integer(node.integer("saturate").unwrap_or(1)))])
+    sketch.finish(
+        "Cast",
+        &[input],
+        &[("to", integer(dtype.code().into())), ("saturate", integer(node.integer("saturate").unwrap_or(1)))],
+    )
 }
 
 fn constant_of_shape(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
@@ -187,7 +195,11 @@ fn instance_normalization(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
     let Some(channels) = editor.shape(x).and_then(|shape| shape.get(1)?.known()) else { return Ok(None) };
     let epsilon = Attribute::Number(node.number("epsilon").unwrap_or(1e-5));
     let Some(sketch) = Sketch::new(editor, node) else { return Ok(None) };
-    sketch.finish("GroupNormalization", &[x, scale, shift], &[("num_groups", integer(channels as i64)), ("epsilon", epsilon)])
+    sketch.finish(
+        "GroupNormalization",
+        &[x, scale, shift],
+        &[("num_groups", integer(channels as i64)), ("epsilon", epsilon)],
+    )
 }
 
 fn mean_variance(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
@@ -226,11 +238,20 @@ fn depth_space(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
 }
 
 fn one_hot(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
-    let (Some(indices), Some(depth), Some(values), Some(output)) = (node.input(0), node.input(1), node.input(2), node.output(0)) else {
+    let (Some(indices), Some(depth), Some(values), Some(output)) =
+        (node.input(0), node.input(1), node.input(2), node.output(0))
+    else {
         return Ok(None);
     };
-    let (Some(rank), true) = (editor.shape(output).map(<[_]>::len), editor.value(depth).is_constant()) else { return Ok(None) };
-    let Some(depth) = editor.single_number(depth)?.filter(|depth| *depth >= 1.0 && *depth <= WRITTEN_MAX as f64 && editor.affords(WRITTEN_MAX)) else { return Ok(None) };
+    let (Some(rank), true) = (editor.shape(output).map(<[_]>::len), editor.value(depth).is_constant()) else {
+        return Ok(None);
+    };
+    let Some(depth) = editor
+        .single_number(depth)?
+        .filter(|depth| *depth >= 1.0 && *depth <= WRITTEN_MAX as f64 && editor.affords(WRITTEN_MAX))
+    else {
+        return Ok(None);
+    };
     let axis = node.integer("axis").unwrap_or(-1);
     let axis = if axis < 0 { axis + rank as i64 } else { axis };
     let Some(place) = usize::try_from(axis).ok().filter(|axis| *axis < rank) else { return Ok(None) };
@@ -261,7 +282,10 @@ fn hardmax(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
     let axis = node.integer("axis").unwrap_or(-1);
     let axis = if axis < 0 { axis + rank as i64 } else { axis };
     let Some(place) = usize::try_from(axis).ok().filter(|axis| *axis < rank) else { return Ok(None) };
-    let Some(length) = shape[place].known().filter(|length| *length <= WRITTEN_MAX && editor.affords(WRITTEN_MAX)) else { return Ok(None) };
+    let Some(length) = shape[place].known().filter(|length| *length <= WRITTEN_MAX && editor.affords(WRITTEN_MAX))
+    else {
+        return Ok(None);
+    };
     let mut places_shape = vec![1; rank];
     places_shape[place] = length;
     let places: Vec<i64> = (0..length as i64).collect();
@@ -281,7 +305,9 @@ fn eye_like(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
     }
     let k = i128::from(node.integer("k").unwrap_or(0));
     let elements: Vec<f64> = (0..rows)
-        .flat_map(|row| (0..columns).map(move |column| if i128::from(column) - i128::from(row) == k { 1.0 } else { 0.0 }))
+        .flat_map(|row| {
+            (0..columns).map(move |column| if i128::from(column) - i128::from(row) == k { 1.0 } else { 0.0 })
+        })
         .collect();
     let Some(tensor) = Tensor::from_numbers(dtype, shape, &elements) else { return Ok(None) };
     let eye = editor.constant(tensor, output);

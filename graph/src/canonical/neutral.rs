@@ -1,8 +1,8 @@
 //! Operators that change nothing.
 
 use super::common::through;
-use crate::edit::{Editor, Rewrite, Rule};
 use crate::Node;
+use crate::edit::{Editor, Rewrite, Rule};
 
 pub(super) const RULES: &[Rule] = &[
     Rule { name: "drop-identity", ops: &["Identity"], apply: drop_always },
@@ -12,7 +12,11 @@ pub(super) const RULES: &[Rule] = &[
     Rule { name: "drop-split", ops: &["Split"], apply: drop_split },
     Rule { name: "drop-transpose", ops: &["Transpose"], apply: drop_transpose },
     Rule { name: "drop-slice", ops: &["Slice"], apply: drop_slice },
-    Rule { name: "drop-same-shape", ops: &["Expand", "Tile", "Reshape", "Squeeze", "Unsqueeze", "Flatten"], apply: drop_same_shape },
+    Rule {
+        name: "drop-same-shape",
+        ops: &["Expand", "Tile", "Reshape", "Squeeze", "Unsqueeze", "Flatten"],
+        apply: drop_same_shape,
+    },
     Rule { name: "drop-neutral-constant", ops: &["Mul", "Div", "Sub", "Max", "Min"], apply: drop_neutral },
     Rule { name: "drop-pad", ops: &["Pad"], apply: drop_pad },
 ];

@@ -4,8 +4,11 @@ use super::common::{known, through};
 use crate::edit::{Editor, Rewrite, Rule};
 use crate::{Attribute, Node};
 
-pub(super) const RULES: &[Rule] =
-    &[Rule { name: "global-pool-to-pool", ops: &["GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"], apply: global_to_window }];
+pub(super) const RULES: &[Rule] = &[Rule {
+    name: "global-pool-to-pool",
+    ops: &["GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"],
+    apply: global_to_window,
+}];
 
 fn global_to_window(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
     let Some((input, output)) = through(node) else { return Ok(None) };

@@ -30,7 +30,10 @@ pub fn share_common(graph: &mut Graph) -> usize {
             }
         }
         // Results that go out keep their own node, random ones are never the same.
-        let own = node.outputs.iter().flatten().any(|id| is_output[id.index()]) || node.op.starts_with("Random") || node.op == "Bernoulli" || node.op == "Multinomial";
+        let own = node.outputs.iter().flatten().any(|id| is_output[id.index()])
+            || node.op.starts_with("Random")
+            || node.op == "Bernoulli"
+            || node.op == "Multinomial";
         let hash = hash_of(&node);
         let twin = seen.get(&hash).and_then(|twins| twins.iter().copied().find(|twin| equal(&kept[*twin], &node)));
         match twin {
@@ -111,8 +114,14 @@ fn hash_of(node: &Node) -> u64 {
 
 fn equal(a: &Node, b: &Node) -> bool {
     // An output left out by one and read of the other cannot stand for it.
-    let same_outputs = a.outputs.len() == b.outputs.len() && a.outputs.iter().zip(&b.outputs).all(|(a, b)| a.is_some() == b.is_some());
-    same_outputs && a.op == b.op && a.revision == b.revision && a.inputs == b.inputs && a.attributes == b.attributes && a.epilogue == b.epilogue
+    let same_outputs =
+        a.outputs.len() == b.outputs.len() && a.outputs.iter().zip(&b.outputs).all(|(a, b)| a.is_some() == b.is_some());
+    same_outputs
+        && a.op == b.op
+        && a.revision == b.revision
+        && a.inputs == b.inputs
+        && a.attributes == b.attributes
+        && a.epilogue == b.epilogue
 }
 
 /// Drops nodes whose results nobody reads; answers how many.

@@ -11,22 +11,28 @@ fn check(text: &str, expected: Expect) {
 
 #[test]
 fn identities_and_dropouts_go() {
-    check("input x f32[N]\n a = Identity(x)\n b, m = Dropout(a)\n c = Relu(b)\n d = Identity(c)\n output d", expect![[r#"
+    check(
+        "input x f32[N]\n a = Identity(x)\n b, m = Dropout(a)\n c = Relu(b)\n d = Identity(c)\n output d",
+        expect![[r#"
         symbol N: 0..
         input %x: f32[N]
         %d: f32[N] = Relu(%x)  // c
         output %d
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn an_identity_of_an_input_stays() {
-    check("input x f32[N]\n y = Identity(x)\n output y", expect![[r#"
+    check(
+        "input x f32[N]\n y = Identity(x)\n output y",
+        expect![[r#"
         symbol N: 0..
         input %x: f32[N]
         %y: f32[N] = Identity(%x)  // y
         output %y
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -72,93 +78,125 @@ fn views_become_reshapes() {
             output %y
         "#]],
     );
-    check("input x f32[N,3,4]\n y = Flatten(x)\n output y", expect![[r#"
+    check(
+        "input x f32[N,3,4]\n y = Flatten(x)\n output y",
+        expect![[r#"
         symbol N: 0..
         input %x: f32[N,3,4]
         %y: f32[N,12] = Reshape(%x, const i64[2] [0,12]) {allowzero=0}  // y
         output %y
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn reshaped_constants_are_constants() {
-    check("input x f32[N,3,4,4]\n weight w f32[3]\n const a i64[2] = 1 2\n u = Unsqueeze(w, a)\n y = Mul(x, u)\n output y", expect![[r#"
+    check(
+        "input x f32[N,3,4,4]\n weight w f32[3]\n const a i64[2] = 1 2\n u = Unsqueeze(w, a)\n y = Mul(x, u)\n output y",
+        expect![[r#"
         symbol N: 0..
         input %x: f32[N,3,4,4]
         %y: f32[N,3,4,4] = Mul(%x, const f32[3,1,1] [0.0,0.0,0.0])  // y
         output %y
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn windows_are_spelled_out() {
-    check("input x f32[N,3,9,9]\n weight w f32[8,3,3,3]\n y = Conv(x, w) auto_pad=SAME_UPPER strides=[2,2]\n output y", expect![[r#"
+    check(
+        "input x f32[N,3,9,9]\n weight w f32[8,3,3,3]\n y = Conv(x, w) auto_pad=SAME_UPPER strides=[2,2]\n output y",
+        expect![[r#"
         symbol N: 0..
         input %x: f32[N,3,9,9]
         %y: f32[N,8,5,5] = Conv(%x, %w: const f32[8,3,3,3]) {auto_pad=NOTSET, dilations=[1,1], group=1, kernel_shape=[3,3], pads=[1,1,1,1], strides=[2,2]}  // y
         output %y
-    "#]]);
-    check("input x f32[N,3,H,9]\n weight w f32[8,3,3,3]\n y = Conv(x, w) auto_pad=SAME_UPPER\n output y", expect![[r#"
+    "#]],
+    );
+    check(
+        "input x f32[N,3,H,9]\n weight w f32[8,3,3,3]\n y = Conv(x, w) auto_pad=SAME_UPPER\n output y",
+        expect![[r#"
         symbol N: 0..
         symbol H: 0..
         input %x: f32[N,3,H,9]
         %y: f32[N,8,H,9] = Conv(%x, %w: const f32[8,3,3,3]) {auto_pad=NOTSET, dilations=[1,1], group=1, kernel_shape=[3,3], pads=[1,1,1,1], strides=[1,1]}  // y
         output %y
-    "#]]);
-    check("input x f32[N,3,9,9]\n y = MaxPool(x) kernel_shape=[2,2] auto_pad=VALID\n output y", expect![[r#"
+    "#]],
+    );
+    check(
+        "input x f32[N,3,9,9]\n y = MaxPool(x) kernel_shape=[2,2] auto_pad=VALID\n output y",
+        expect![[r#"
         symbol N: 0..
         input %x: f32[N,3,9,9]
         %y: f32[N,3,8,8] = MaxPool(%x) {auto_pad=NOTSET, ceil_mode=0, dilations=[1,1], kernel_shape=[2,2], pads=[0,0,0,0], storage_order=0, strides=[1,1]}  // y
         output %y
-    "#]]);
-    check("input x f32[1,3,4,4]\n weight w f32[3,2,3,3]\n y = ConvTranspose(x, w) output_shape=[8,8] strides=[2,2]\n output y", expect![[r#"
+    "#]],
+    );
+    check(
+        "input x f32[1,3,4,4]\n weight w f32[3,2,3,3]\n y = ConvTranspose(x, w) output_shape=[8,8] strides=[2,2]\n output y",
+        expect![[r#"
         input %x: f32[1,3,4,4]
         %y: f32[1,2,8,8] = ConvTranspose(%x, %w: const f32[3,2,3,3]) {auto_pad=NOTSET, dilations=[1,1], group=1, kernel_shape=[3,3], output_padding=[0,0], pads=[1,1,0,0], strides=[2,2]}  // y
         output %y
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn zeros_around_a_convolution_are_its_padding() {
-    check("input x f32[N,3,H,9]\n weight w f32[8,3,3,3]\n const p i64[8] = 0 0 1 2 0 0 3 4\n a = Pad(x, p)\n y = Conv(a, w) pads=[1,1,1,1]\n output y", expect![[r#"
+    check(
+        "input x f32[N,3,H,9]\n weight w f32[8,3,3,3]\n const p i64[8] = 0 0 1 2 0 0 3 4\n a = Pad(x, p)\n y = Conv(a, w) pads=[1,1,1,1]\n output y",
+        expect![[r#"
         symbol N: 0..
         symbol H: 0..
         input %x: f32[N,3,H,9]
         %y: f32[N,8,?,15] = Conv(%x, %w: const f32[8,3,3,3]) {auto_pad=NOTSET, dilations=[1,1], group=1, kernel_shape=[3,3], pads=[2,3,4,5], strides=[1,1]}  // y
         output %y
-    "#]]);
-    check("input x f32[N,3,H,9]\n weight w f32[8,3,3,3]\n const p i64[8] = 0 0 1 2 0 0 3 4\n a = Pad(x, p) mode=reflect\n y = Conv(a, w)\n output y", expect![[r#"
+    "#]],
+    );
+    check(
+        "input x f32[N,3,H,9]\n weight w f32[8,3,3,3]\n const p i64[8] = 0 0 1 2 0 0 3 4\n a = Pad(x, p) mode=reflect\n y = Conv(a, w)\n output y",
+        expect![[r#"
         symbol N: 0..
         symbol H: 0..
         input %x: f32[N,3,H,9]
         %a: f32[N,3,?,15] = Pad(%x, const i64[8] [0,0,1,2,0,0,3,4]) {mode=reflect}  // a
         %y: f32[N,8,?,13] = Conv(%a, %w: const f32[8,3,3,3]) {auto_pad=NOTSET, dilations=[1,1], group=1, kernel_shape=[3,3], pads=[0,0,0,0], strides=[1,1]}  // y
         output %y
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn global_pools_become_pools() {
-    check("input x f32[N,3,7,5]\n y = GlobalAveragePool(x)\n z = GlobalMaxPool(x)\n output y\n output z", expect![[r#"
+    check(
+        "input x f32[N,3,7,5]\n y = GlobalAveragePool(x)\n z = GlobalMaxPool(x)\n output y\n output z",
+        expect![[r#"
         symbol N: 0..
         input %x: f32[N,3,7,5]
         %y: f32[N,3,1,1] = AveragePool(%x) {auto_pad=NOTSET, ceil_mode=0, count_include_pad=0, dilations=[1,1], kernel_shape=[7,5], pads=[0,0,0,0], strides=[1,1]}  // y
         %z: f32[N,3,1,1] = MaxPool(%x) {auto_pad=NOTSET, ceil_mode=0, dilations=[1,1], kernel_shape=[7,5], pads=[0,0,0,0], storage_order=0, strides=[1,1]}  // z
         output %y
         output %z
-    "#]]);
-    check("input x f32[N,3,H,5]\n y = GlobalAveragePool(x)\n output y", expect![[r#"
+    "#]],
+    );
+    check(
+        "input x f32[N,3,H,5]\n y = GlobalAveragePool(x)\n output y",
+        expect![[r#"
         symbol N: 0..
         symbol H: 0..
         input %x: f32[N,3,H,5]
         %y: f32[N,3,1,1] = GlobalAveragePool(%x)  // y
         output %y
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn operators_of_many_operands_become_chains() {
-    check("input a f32[2]\n input b f32[2]\n input c f32[2]\n y = Sum(a, b, c)\n z = Mean(a, b)\n m = Max(a, b, c)\n output y\n output z\n output m", expect![[r#"
+    check(
+        "input a f32[2]\n input b f32[2]\n input c f32[2]\n y = Sum(a, b, c)\n z = Mean(a, b)\n m = Max(a, b, c)\n output y\n output z\n output m",
+        expect![[r#"
         input %a: f32[2]
         input %b: f32[2]
         input %c: f32[2]
@@ -170,7 +208,8 @@ fn operators_of_many_operands_become_chains() {
         output %y
         output %z
         output %m
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -224,76 +263,102 @@ fn equal_nodes_are_one() {
 
 #[test]
 fn what_nobody_reads_goes() {
-    check("input x f32[N]\n a = Exp(x)\n b = Log(a)\n y = Relu(x)\n output y", expect![[r#"
+    check(
+        "input x f32[N]\n a = Exp(x)\n b = Log(a)\n y = Relu(x)\n output y",
+        expect![[r#"
         symbol N: 0..
         input %x: f32[N]
         %y: f32[N] = Relu(%x)  // y
         output %y
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn split_gets_its_sizes() {
-    check("opset 18\n input x f32[N,5]\n a, b = Split(x) num_outputs=2 axis=1\n output a\n output b", expect![[r#"
+    check(
+        "opset 18\n input x f32[N,5]\n a, b = Split(x) num_outputs=2 axis=1\n output a\n output b",
+        expect![[r#"
         symbol N: 0..
         input %x: f32[N,5]
         %a: f32[N,3], %b: f32[N,2] = Split(%x, const i64[2] [3,2]) {axis=1}  // a
         output %a
         output %b
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn expand_before_broadcasting_goes() {
-    check("input x f32[2,1]\n input z f32[2,4]\n const t i64[2] = 2 4\n e = Expand(x, t)\n y = Add(e, z)\n output y", expect![[r#"
+    check(
+        "input x f32[2,1]\n input z f32[2,4]\n const t i64[2] = 2 4\n e = Expand(x, t)\n y = Add(e, z)\n output y",
+        expect![[r#"
         input %x: f32[2,1]
         input %z: f32[2,4]
         %y: f32[2,4] = Add(%x, %z)  // y
         output %y
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn convenience_operators_become_core_ones() {
-    check("input x f32[N,4]\n y = Selu(x)\n output y", expect![[r#"
+    check(
+        "input x f32[N,4]\n y = Selu(x)\n output y",
+        expect![[r#"
         symbol N: 0..
         input %x: f32[N,4]
         %y~8: f32[N,4] = Elu(%x) {alpha=1.6732632}  // y
         %y: f32[N,4] = Mul(%y~8, const f32[] [1.050701])  // y
         output %y
-    "#]]);
-    check("input x f32[N,4]\n y = Celu(x) alpha=2.0\n output y", expect![[r#"
+    "#]],
+    );
+    check(
+        "input x f32[N,4]\n y = Celu(x) alpha=2.0\n output y",
+        expect![[r#"
         symbol N: 0..
         input %x: f32[N,4]
         %y~7: f32[N,4] = Mul(%x, const f32[] [0.5])  // y
         %y~8: f32[N,4] = Elu(%y~7) {alpha=1.0}  // y
         %y: f32[N,4] = Mul(%y~8, const f32[] [2.0])  // y
         output %y
-    "#]]);
-    check("input x f32[N,4]\n y = ThresholdedRelu(x)\n output y", expect![[r#"
+    "#]],
+    );
+    check(
+        "input x f32[N,4]\n y = ThresholdedRelu(x)\n output y",
+        expect![[r#"
         symbol N: 0..
         input %x: f32[N,4]
         %y~6: bool[N,4] = Greater(%x, const f32[] [1.0])  // y
         %y: f32[N,4] = Where(%y~6, %x, const f32[] [0.0])  // y
         output %y
-    "#]]);
-    check("input x f32[N,4]\n y = Softsign(x)\n output y", expect![[r#"
+    "#]],
+    );
+    check(
+        "input x f32[N,4]\n y = Softsign(x)\n output y",
+        expect![[r#"
         symbol N: 0..
         input %x: f32[N,4]
         %y~6: f32[N,4] = Abs(%x)  // y
         %y~7: f32[N,4] = Add(%y~6, const f32[] [1.0])  // y
         %y: f32[N,4] = Div(%x, %y~7)  // y
         output %y
-    "#]]);
-    check("opset 18\n input x f32[N,4]\n y = Mish(x)\n output y", expect![[r#"
+    "#]],
+    );
+    check(
+        "opset 18\n input x f32[N,4]\n y = Mish(x)\n output y",
+        expect![[r#"
         symbol N: 0..
         input %x: f32[N,4]
         %y~6: f32[N,4] = Softplus(%x)  // y
         %y~7: f32[N,4] = Tanh(%y~6)  // y
         %y: f32[N,4] = Mul(%x, %y~7)  // y
         output %y
-    "#]]);
-    check("input x f32[N,4]\n y = Shrink(x) lambd=1.5 bias=0.25\n output y", expect![[r#"
+    "#]],
+    );
+    check(
+        "input x f32[N,4]\n y = Shrink(x) lambd=1.5 bias=0.25\n output y",
+        expect![[r#"
         symbol N: 0..
         input %x: f32[N,4]
         %y~7: bool[N,4] = Greater(%x, const f32[] [1.5])  // y
@@ -303,30 +368,42 @@ fn convenience_operators_become_core_ones() {
         %y~11: f32[N,4] = Where(%y~7, %y~9, const f32[] [0.0])  // y
         %y: f32[N,4] = Where(%y~8, %y~10, %y~11)  // y
         output %y
-    "#]]);
-    check("input x f32[N,4]\n const s f32[1] = 0.25\n y = PRelu(x, s)\n output y", expect![[r#"
+    "#]],
+    );
+    check(
+        "input x f32[N,4]\n const s f32[1] = 0.25\n y = PRelu(x, s)\n output y",
+        expect![[r#"
         symbol N: 0..
         input %x: f32[N,4]
         %y: f32[N,4] = LeakyRelu(%x) {alpha=0.25}  // y
         output %y
-    "#]]);
-    check("input x f32[N,4]\n const s f32[4] = 0.25\n y = PRelu(x, s)\n output y", expect![[r#"
+    "#]],
+    );
+    check(
+        "input x f32[N,4]\n const s f32[4] = 0.25\n y = PRelu(x, s)\n output y",
+        expect![[r#"
         symbol N: 0..
         input %x: f32[N,4]
         %y~4: bool[N,4] = Less(%x, const f32[] [0.0])  // y
         %y~5: f32[N,4] = Mul(%x, const f32[4] [0.25,0.25,0.25,0.25])  // y
         %y: f32[N,4] = Where(%y~4, %y~5, %x)  // y
         output %y
-    "#]]);
-    check("input x f32[N,4]\n y = ReduceL2(x) axes=[1]\n output y", expect![[r#"
+    "#]],
+    );
+    check(
+        "input x f32[N,4]\n y = ReduceL2(x) axes=[1]\n output y",
+        expect![[r#"
         symbol N: 0..
         input %x: f32[N,4]
         %y~3: f32[N,4] = Mul(%x, %x)  // y
         %y~4: f32[N,1] = ReduceSum(%y~3, const i64[1] [1]) {keepdims=1, noop_with_empty_axes=0}  // y
         %y: f32[N,1] = Sqrt(%y~4)  // y
         output %y
-    "#]]);
-    check("input x f32[2,4]\n y = ReduceLogSumExp(x) axes=[1] keepdims=0\n output y", expect![[r#"
+    "#]],
+    );
+    check(
+        "input x f32[2,4]\n y = ReduceLogSumExp(x) axes=[1] keepdims=0\n output y",
+        expect![[r#"
         input %x: f32[2,4]
         %y~3: f32[2,1] = ReduceMax(%x, const i64[1] [1]) {keepdims=1, noop_with_empty_axes=0}  // y
         %y~4: f32[2,4] = Sub(%x, %y~3)  // y
@@ -336,42 +413,60 @@ fn convenience_operators_become_core_ones() {
         %y~8: f32[2,1] = Add(%y~7, %y~3)  // y
         %y: f32[2] = Reshape(%y~8, const i64[1] [2]) {allowzero=1}  // y
         output %y
-    "#]]);
-    check("input x f32[N,4]\n y = ReduceSumSquare(x) axes=[1]\n output y", expect![[r#"
+    "#]],
+    );
+    check(
+        "input x f32[N,4]\n y = ReduceSumSquare(x) axes=[1]\n output y",
+        expect![[r#"
         symbol N: 0..
         input %x: f32[N,4]
         %y~3: f32[N,4] = Mul(%x, %x)  // y
         %y: f32[N,1] = ReduceSum(%y~3, const i64[1] [1]) {keepdims=1, noop_with_empty_axes=0}  // y
         output %y
-    "#]]);
-    check("input x f32[N,4,3]\n const p f32[4] = 1\n y = InstanceNormalization(x, p, p)\n output y", expect![[r#"
+    "#]],
+    );
+    check(
+        "input x f32[N,4,3]\n const p f32[4] = 1\n y = InstanceNormalization(x, p, p)\n output y",
+        expect![[r#"
         symbol N: 0..
         input %x: f32[N,4,3]
         %y: f32[N,4,3] = GroupNormalization(%x, const f32[4] [1.0,1.0,1.0,1.0], const f32[4] [1.0,1.0,1.0,1.0]) {epsilon=1e-5, num_groups=4, stash_type=1}  // y
         output %y
-    "#]]);
-    check("input x f32[1,8,2,3]\n y = DepthToSpace(x) blocksize=2 mode=CRD\n output y", expect![[r#"
+    "#]],
+    );
+    check(
+        "input x f32[1,8,2,3]\n y = DepthToSpace(x) blocksize=2 mode=CRD\n output y",
+        expect![[r#"
         input %x: f32[1,8,2,3]
         %y~4: f32[1,2,2,2,2,3] = Reshape(%x, const i64[6] [1,2,2,2,2,3]) {allowzero=1}  // y
         %y~5: f32[1,2,2,2,3,2] = Transpose(%y~4) {perm=[0,1,4,2,5,3]}  // y
         %y: f32[1,2,4,6] = Reshape(%y~5, const i64[4] [1,2,4,6]) {allowzero=1}  // y
         output %y
-    "#]]);
-    check("input x f32[1,2,4,6]\n y = SpaceToDepth(x) blocksize=2\n output y", expect![[r#"
+    "#]],
+    );
+    check(
+        "input x f32[1,2,4,6]\n y = SpaceToDepth(x) blocksize=2\n output y",
+        expect![[r#"
         input %x: f32[1,2,4,6]
         %y~4: f32[1,2,2,2,3,2] = Reshape(%x, const i64[6] [1,2,2,2,3,2]) {allowzero=1}  // y
         %y~5: f32[1,2,2,2,2,3] = Transpose(%y~4) {perm=[0,3,5,1,2,4]}  // y
         %y: f32[1,8,2,3] = Reshape(%y~5, const i64[4] [1,8,2,3]) {allowzero=1}  // y
         output %y
-    "#]]);
-    check("opset 15\n input x f32[N]\n input t i64[1]\n y = CastLike(x, t)\n output y", expect![[r#"
+    "#]],
+    );
+    check(
+        "opset 15\n input x f32[N]\n input t i64[1]\n y = CastLike(x, t)\n output y",
+        expect![[r#"
         symbol N: 0..
         input %x: f32[N]
         input %t: i64[1]
         %y: i64[N] = Cast(%x) {saturate=1, to=7}  // y
         output %y
-    "#]]);
-    check("input i i64[N]\n const d i64[] = 3\n const v f32[2] = 0 1\n y = OneHot(i, d, v)\n output y", expect![[r#"
+    "#]],
+    );
+    check(
+        "input i i64[N]\n const d i64[] = 3\n const v f32[2] = 0 1\n y = OneHot(i, d, v)\n output y",
+        expect![[r#"
         symbol N: 0..
         input %i: i64[N]
         %y~9: bool[N] = Less(%i, const i64[1] [0])  // y
@@ -381,26 +476,38 @@ fn convenience_operators_become_core_ones() {
         %y~13: bool[N,3] = Equal(%y~12, const i64[1,3] [0,1,2])  // y
         %y: f32[N,3] = Where(%y~13, const f32[1] [1.0], const f32[1] [0.0])  // y
         output %y
-    "#]]);
-    check("input x f32[N,3]\n y = Hardmax(x)\n output y", expect![[r#"
+    "#]],
+    );
+    check(
+        "input x f32[N,3]\n y = Hardmax(x)\n output y",
+        expect![[r#"
         symbol N: 0..
         input %x: f32[N,3]
         %y~3: i64[N,1] = ArgMax(%x) {axis=1, keepdims=1, select_last_index=0}  // y
         %y~4: bool[N,3] = Equal(%y~3, const i64[1,3] [0,1,2])  // y
         %y: f32[N,3] = Cast(%y~4) {saturate=1, to=1}  // y
         output %y
-    "#]]);
-    check("input s i64[2]\n y = ConstantOfShape(s)\n output y", expect![[r#"
+    "#]],
+    );
+    check(
+        "input s i64[2]\n y = ConstantOfShape(s)\n output y",
+        expect![[r#"
         input %s: i64[2]
         %y: f32[?,?] = Expand(const f32[] [0.0], %s)  // y
         output %y
-    "#]]);
-    check("input x f32[2,3]\n e = EyeLike(x) k=1\n y = Add(x, e)\n output y", expect![[r#"
+    "#]],
+    );
+    check(
+        "input x f32[2,3]\n e = EyeLike(x) k=1\n y = Add(x, e)\n output y",
+        expect![[r#"
         input %x: f32[2,3]
         %y: f32[2,3] = Add(%x, const f32[2,3] [0.0,1.0,0.0,0.0,0.0,1.0])  // y
         output %y
-    "#]]);
-    check("input x f32[N,2,3,4]\n y = MeanVarianceNormalization(x)\n output y", expect![[r#"
+    "#]],
+    );
+    check(
+        "input x f32[N,2,3,4]\n y = MeanVarianceNormalization(x)\n output y",
+        expect![[r#"
         symbol N: 0..
         input %x: f32[N,2,3,4]
         %y~4: f32[1,2,1,1] = ReduceMean(%x, const i64[3] [0,2,3]) {keepdims=1, noop_with_empty_axes=0}  // y
@@ -411,7 +518,8 @@ fn convenience_operators_become_core_ones() {
         %y~9: f32[1,2,1,1] = Add(%y~8, const f32[] [1e-9])  // y
         %y: f32[N,2,3,4] = Div(%y~5, %y~9)  // y
         output %y
-    "#]]);
+    "#]],
+    );
 }
 
 mod weights {
@@ -537,11 +645,15 @@ mod weights {
                     y = Mul(c, k)
                     output y"
                 ),
-                if flag == 0 { expect![[r#"
+                if flag == 0 {
+                    expect![[r#"
                     Gemm [2, 3][2.0, 3.0, 4.0, 2.0, 3.0, 4.0] [3][4.0, 6.0, 8.0]
-                "#]] } else { expect![[r#"
+                "#]]
+                } else {
+                    expect![[r#"
                     Gemm [3, 2][2.0, 2.0, 3.0, 3.0, 4.0, 4.0] [3][4.0, 6.0, 8.0]
-                "#]] },
+                "#]]
+                },
             );
         }
     }
@@ -602,12 +714,15 @@ mod weights {
 
 #[test]
 fn reshapes_in_a_row_are_one_once_shapes_are_known() {
-    let graph = prepared("input x f32[N,3,4]\n const a i64[2] = 0 -1\n const b i64[3] = -1 2 6\n y = Reshape(x, a)\n z = Reshape(y, b)\n w = Relu(z)\n output w");
+    let graph = prepared(
+        "input x f32[N,3,4]\n const a i64[2] = 0 -1\n const b i64[3] = -1 2 6\n y = Reshape(x, a)\n z = Reshape(y, b)\n w = Relu(z)\n output w",
+    );
     let graph = concrete(&graph, &shapes(&graph, &[&[5, 3, 4]]), &Fake, &mut fold::NoEvaluator).expect("concrete");
     expect![[r#"
         input %x: f32[5,3,4]
         %z: f32[5,2,6] = Reshape(%x, const i64[3] [5,2,6]) {allowzero=0}  // z
         %w: f32[5,2,6] = Relu(%z)  // w
         output %w
-    "#]].assert_eq(&graph.to_string());
+    "#]]
+    .assert_eq(&graph.to_string());
 }

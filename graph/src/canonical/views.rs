@@ -28,7 +28,9 @@ fn reshape_constant(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
 /// Of two views in a row the first is skipped, once the second one's shape does not depend on it.
 fn view_of_view(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
     let Some((input, output)) = through(node) else { return Ok(None) };
-    let Some(first) = editor.producer(input).filter(|first| VIEWS.contains(&first.op.as_str())) else { return Ok(None) };
+    let Some(first) = editor.producer(input).filter(|first| VIEWS.contains(&first.op.as_str())) else {
+        return Ok(None);
+    };
     let (Some(source), Some(shape)) = (editor.input_of(first, 0), editor.concrete(output)) else { return Ok(None) };
     let made = reshape(editor, node, source, &shape);
     Ok(Some(vec![made]))
@@ -67,11 +69,20 @@ fn view_to_reshape(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
         });
     }
     // With a 0 somewhere -1 has no answer.
-    if open > 1 || from.contains(&Dim::Known(0)) || node.op == "Reshape" && node.input(1).is_some_and(|target| editor.value(target).is_constant()) {
+    if open > 1
+        || from.contains(&Dim::Known(0))
+        || node.op == "Reshape" && node.input(1).is_some_and(|target| editor.value(target).is_constant())
+    {
         return Ok(None);
     }
     let target = editor.constant(Tensor::vector(&target), output);
-    let made = editor.node(node, "Reshape", &[Some(input), Some(target)], &[Some(output)], &[("allowzero", Attribute::Integer(0))]);
+    let made = editor.node(
+        node,
+        "Reshape",
+        &[Some(input), Some(target)],
+        &[Some(output)],
+        &[("allowzero", Attribute::Integer(0))],
+    );
     Ok(Some(vec![made]))
 }
 
@@ -81,6 +92,11 @@ pub(crate) fn reshape(editor: &mut Editor<'_>, like: &Node, input: crate::ValueI
     let zero = i64::from(shape.contains(&0));
     let output = like.output(0).expect("a view makes something");
     let target = editor.constant(Tensor::vector(&lengths), output);
-    editor.node(like, "Reshape", &[Some(input), Some(target)], &[Some(output)], &[("allowzero", Attribute::Integer(zero))])
+    editor.node(
+        like,
+        "Reshape",
+        &[Some(input), Some(target)],
+        &[Some(output)],
+        &[("allowzero", Attribute::Integer(zero))],
+    )
 }
-

@@ -21,7 +21,9 @@ fn refuse(node: &Node, what: String) -> GraphError {
 }
 
 fn spell_out(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
-    let Some(shape) = node.input(0).and_then(|id| editor.shape(id)).filter(|shape| shape.len() > 2) else { return Ok(None) };
+    let Some(shape) = node.input(0).and_then(|id| editor.shape(id)).filter(|shape| shape.len() > 2) else {
+        return Ok(None);
+    };
     let spatial = shape[2..].to_vec();
     let weight = match node.op.as_str() {
         "Conv" | "ConvInteger" => node.input(1),
@@ -38,10 +40,16 @@ fn spell_out(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
 /// Zeros that a Pad puts around the picture are the convolution's own padding.
 fn fold_pad(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
     let Some(input) = node.input(0).filter(|input| editor.is_private(*input)) else { return Ok(None) };
-    let Some(pad) = editor.producer(input).filter(|pad| pad.op == "Pad" && pad.text("mode") == Some("constant")).cloned() else {
+    let Some(pad) =
+        editor.producer(input).filter(|pad| pad.op == "Pad" && pad.text("mode") == Some("constant")).cloned()
+    else {
         return Ok(None);
     };
-    let (Some(source), Some(own), Some("NOTSET")) = (editor.input_of(&pad, 0), node.integers("pads"), node.text("auto_pad")) else { return Ok(None) };
+    let (Some(source), Some(own), Some("NOTSET")) =
+        (editor.input_of(&pad, 0), node.integers("pads"), node.text("auto_pad"))
+    else {
+        return Ok(None);
+    };
     let (Some(amounts), None) = (editor.input_of(&pad, 1), pad.input(3)) else { return Ok(None) };
     if let Some(value) = editor.input_of(&pad, 2)
         && editor.scalar(value)? != Some(0.0)
@@ -50,11 +58,17 @@ fn fold_pad(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
     }
     let Some(amounts) = editor.integers(amounts)? else { return Ok(None) };
     let rank = own.len() / 2 + 2;
-    if amounts.len() != rank * 2 || amounts.iter().any(|amount| *amount < 0) || [0, 1, rank, rank + 1].iter().any(|axis| amounts[*axis] != 0) {
+    if amounts.len() != rank * 2
+        || amounts.iter().any(|amount| *amount < 0)
+        || [0, 1, rank, rank + 1].iter().any(|axis| amounts[*axis] != 0)
+    {
         return Ok(None);
     }
     let added = amounts[2..rank].iter().chain(&amounts[rank + 2..]);
-    let Some(pads) = own.iter().zip(added).map(|(own, added)| own.checked_add(*added)).collect::<Option<Vec<i64>>>() else { return Ok(None) };
+    let Some(pads) = own.iter().zip(added).map(|(own, added)| own.checked_add(*added)).collect::<Option<Vec<i64>>>()
+    else {
+        return Ok(None);
+    };
     let mut made = node.clone();
     made.inputs[0] = Some(source);
     made.attributes.insert("pads".to_owned(), Attribute::Integers(pads));
@@ -63,7 +77,9 @@ fn fold_pad(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
 
 /// The node with that window, if that changes it.
 fn with_window(node: &Node, window: &PoolGeometry) -> Option<Node> {
-    let list = |read: fn(&crate::infer::Spatial) -> u64| window.axes.iter().map(|axis| read(axis) as i64).collect::<Vec<i64>>();
+    let list = |read: fn(&crate::infer::Spatial) -> u64| {
+        window.axes.iter().map(|axis| read(axis) as i64).collect::<Vec<i64>>()
+    };
     let mut pads = list(|axis| axis.pad_begin);
     pads.extend(list(|axis| axis.pad_end));
     let mut changed = node.clone();
@@ -83,7 +99,9 @@ fn with_window(node: &Node, window: &PoolGeometry) -> Option<Node> {
 }
 
 fn spell_out_transpose(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
-    let (Some(input), Some(weight), Some(output)) = (node.input(0), node.input(1), node.output(0)) else { return Ok(None) };
+    let (Some(input), Some(weight), Some(output)) = (node.input(0), node.input(1), node.output(0)) else {
+        return Ok(None);
+    };
     let (Some(input), Some(weight)) = (editor.shape(input), editor.shape(weight)) else { return Ok(None) };
     if input.len() < 3 || weight.len() != input.len() {
         return Ok(None);

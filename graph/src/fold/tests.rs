@@ -23,7 +23,8 @@ fn shape_arithmetic_needs_no_evaluator() {
         input %x: f32[N,6]
         %z: f32[3,2,1] = Reshape(%x, const i64[3] [3,2,1]) {allowzero=0}  // z
         output %z
-    "#]].assert_eq(&graph.to_string());
+    "#]]
+    .assert_eq(&graph.to_string());
 }
 
 #[test]
@@ -45,15 +46,18 @@ fn the_evaluator_computes_what_is_constant() {
         %d: f32[2,1024] = Exp(%c: const f32[2,1024])  // d
         %y: f32[2,1024] = Mul(%x, %d)  // y
         output %y
-    "#]].assert_eq(&graph.to_string());
+    "#]]
+    .assert_eq(&graph.to_string());
     assert!(adder.calls >= 2);
 }
 
 #[test]
 fn weights_that_no_pass_needs_are_not_read() {
-    let raw = graph("input x f32[N,3,8,8]\n weight w f32[64,3,7,7]\n y = Conv(x, w) pads=[3,3,3,3]\n z = Relu(y)\n output z");
+    let raw =
+        graph("input x f32[N,3,8,8]\n weight w f32[64,3,7,7]\n y = Conv(x, w) pads=[3,3,3,3]\n z = Relu(y)\n output z");
     let graph = prepare(raw, &NOTHING, &mut NoEvaluator).expect("nothing was read");
-    let graph = concrete(&graph, &shapes(&graph, &[&[1, 3, 8, 8]]), &NOTHING, &mut NoEvaluator).expect("nothing was read");
+    let graph =
+        concrete(&graph, &shapes(&graph, &[&[1, 3, 8, 8]]), &NOTHING, &mut NoEvaluator).expect("nothing was read");
     assert_eq!(graph.nodes.len(), 1);
 }
 
@@ -91,13 +95,19 @@ fn a_weight_of_the_wrong_size_is_an_error() {
 fn an_evaluator_that_lies_is_an_error() {
     struct Liar;
     impl Evaluator for Liar {
-        fn evaluate(&mut self, _: &Node, _: &[Option<Tensor>], _: &[Option<TensorType>]) -> Option<Result<Vec<Tensor>, String>> {
+        fn evaluate(
+            &mut self,
+            _: &Node,
+            _: &[Option<Tensor>],
+            _: &[Option<TensorType>],
+        ) -> Option<Result<Vec<Tensor>, String>> {
             Some(Ok(vec![Tensor::vector(&[1])]))
         }
     }
     let raw = graph("input x f32[1]\n weight w f32[2,1024]\n e = Exp(w)\n y = Add(x, e)\n output y");
     let error = prepare(raw, &Fake, &mut Liar).expect_err("refused");
-    expect!["node `e` (Exp) cannot be computed: the evaluator gave results of another type than inference"].assert_eq(&error.to_string());
+    expect!["node `e` (Exp) cannot be computed: the evaluator gave results of another type than inference"]
+        .assert_eq(&error.to_string());
 }
 
 #[test]
@@ -108,12 +118,15 @@ fn outputs_stay_computed() {
         input %x: f32[2,3]
         %s: i64[2] = Shape(%x) {start=0}  // s
         output %s
-    "#]].assert_eq(&graph.to_string());
+    "#]]
+    .assert_eq(&graph.to_string());
 }
 
 #[test]
 fn dequantised_weights_stay_quantised() {
-    let raw = graph("input x f32[2]\n const w i8[2] = 3\n const s f32[] = 0.5\n d = DequantizeLinear(w, s)\n y = Add(x, d)\n output y");
+    let raw = graph(
+        "input x f32[2]\n const w i8[2] = 3\n const s f32[] = 0.5\n d = DequantizeLinear(w, s)\n y = Add(x, d)\n output y",
+    );
     let graph = prepare(raw, &NOTHING, &mut Adder::default()).expect("prepared");
     assert_eq!(graph.nodes.len(), 2);
 }

@@ -23,12 +23,20 @@ const STEPS_MAX: usize = 4;
 /// The node behind a value that one more step may hang on.
 fn bearer<'e>(editor: &'e Editor<'_>, id: ValueId) -> Option<&'e Node> {
     let node = editor.producer(id).filter(|_| editor.is_private(id))?;
-    let fits = BEARERS.contains(&node.op.as_str()) && node.epilogue.len() < STEPS_MAX && editor.dtype(id) == Some(DType::F32);
+    let fits =
+        BEARERS.contains(&node.op.as_str()) && node.epilogue.len() < STEPS_MAX && editor.dtype(id) == Some(DType::F32);
     fits.then_some(node)
 }
 
 /// Gives the bearer back with one more step; it makes the node's output from now on.
-fn hang(editor: &mut Editor<'_>, node: &Node, on: ValueId, op: &str, operand: Option<ValueId>, attributes: BTreeMap<String, Attribute>) -> Rewrite {
+fn hang(
+    editor: &mut Editor<'_>,
+    node: &Node,
+    on: ValueId,
+    op: &str,
+    operand: Option<ValueId>,
+    attributes: BTreeMap<String, Attribute>,
+) -> Rewrite {
     let Some(mut bearer) = editor.take_producer(on) else { return Ok(None) };
     if bearer.epilogue.is_empty() {
         // Operands of steps stand behind all of the operator's own, those left out too.
@@ -46,12 +54,20 @@ fn hang(editor: &mut Editor<'_>, node: &Node, on: ValueId, op: &str, operand: Op
 
 /// A vector along the last axis, added to a matrix product.
 fn bias(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
-    let (Some(left), Some(right), Some(output)) = (node.input(0), node.input(1), node.output(0)) else { return Ok(None) };
+    let (Some(left), Some(right), Some(output)) = (node.input(0), node.input(1), node.output(0)) else {
+        return Ok(None);
+    };
     for (data, constant) in [(left, right), (right, left)] {
-        if !editor.value(constant).is_constant() || !bearer(editor, data).is_some_and(|bearer| bearer.op == "MatMul" && bearer.epilogue.is_empty()) {
+        if !editor.value(constant).is_constant()
+            || !bearer(editor, data).is_some_and(|bearer| bearer.op == "MatMul" && bearer.epilogue.is_empty())
+        {
             continue;
         }
-        let (Some(shape), Some(vector), true) = (editor.concrete(data), editor.concrete(constant), editor.same_shape(data, output)) else { continue };
+        let (Some(shape), Some(vector), true) =
+            (editor.concrete(data), editor.concrete(constant), editor.same_shape(data, output))
+        else {
+            continue;
+        };
         let (Some(columns), Some((last, rest))) = (shape.last(), vector.split_last()) else { continue };
         if last == columns && rest.iter().all(|length| *length == 1) {
             let vector = editor.reshaped_constant(constant, &[*columns]);
@@ -63,12 +79,17 @@ fn bias(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
 
 /// A tensor of the result's shape, added to it.
 fn residual(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
-    let (Some(left), Some(right), Some(output)) = (node.input(0), node.input(1), node.output(0)) else { return Ok(None) };
-    let free = |data: ValueId| bearer(editor, data).is_some_and(|bearer| bearer.epilogue.iter().all(|step| step.op != "add"));
+    let (Some(left), Some(right), Some(output)) = (node.input(0), node.input(1), node.output(0)) else {
+        return Ok(None);
+    };
+    let free =
+        |data: ValueId| bearer(editor, data).is_some_and(|bearer| bearer.epilogue.iter().all(|step| step.op != "add"));
     // Of two candidates the later one: the earlier result is then simply kept until it is added.
     let mut candidates: Vec<(ValueId, ValueId)> = [(left, right), (right, left)]
         .into_iter()
-        .filter(|(data, other)| data != other && free(*data) && editor.same_shape(*data, *other) && editor.same_shape(*data, output))
+        .filter(|(data, other)| {
+            data != other && free(*data) && editor.same_shape(*data, *other) && editor.same_shape(*data, output)
+        })
         .collect();
     candidates.sort_by_key(|(data, _)| std::cmp::Reverse(editor.place_of(*data)));
     match candidates.first() {
@@ -94,7 +115,9 @@ fn activation(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
 
 /// An activation of a reshaped result is the reshape of an activated one; the latter can be joined.
 fn before_reshape(editor: &mut Editor<'_>, node: &Node, input: ValueId) -> Rewrite {
-    let Some(reshape) = editor.producer(input).filter(|view| view.op == "Reshape" && editor.is_private(input)) else { return Ok(None) };
+    let Some(reshape) = editor.producer(input).filter(|view| view.op == "Reshape" && editor.is_private(input)) else {
+        return Ok(None);
+    };
     let (Some(source), Some(output)) = (editor.input_of(reshape, 0), node.output(0)) else { return Ok(None) };
     if bearer(editor, source).is_none() {
         return Ok(None);

@@ -84,11 +84,15 @@ fn normalised(editor: &Editor<'_>, id: ValueId) -> Result<Option<(ValueId, f64)>
     };
     let Some(squares) = mean_of_rows(editor, variance)? else { return Ok(None) };
     let squared = match editor.producer(squares) {
-        Some(square) if square.op == "Mul" => inputs(editor, square).is_some_and(|(a, b)| a == b && same_distance(editor, a, distance)),
+        Some(square) if square.op == "Mul" => {
+            inputs(editor, square).is_some_and(|(a, b)| a == b && same_distance(editor, a, distance))
+        }
         Some(square) if square.op == "Pow" => {
             let (base, exponent) = (editor.input_of(square, 0), editor.input_of(square, 1));
             match (base, exponent) {
-                (Some(base), Some(exponent)) => same_distance(editor, base, distance) && editor.single_number(exponent)? == Some(2.0),
+                (Some(base), Some(exponent)) => {
+                    same_distance(editor, base, distance) && editor.single_number(exponent)? == Some(2.0)
+                }
                 _ => false,
             }
         }
@@ -108,7 +112,9 @@ fn same_distance(editor: &Editor<'_>, a: ValueId, b: ValueId) -> bool {
         return true;
     }
     match (made_by(editor, a, "Sub"), made_by(editor, b, "Sub")) {
-        (Some(first), Some(second)) => inputs(editor, first).is_some() && inputs(editor, first) == inputs(editor, second),
+        (Some(first), Some(second)) => {
+            inputs(editor, first).is_some() && inputs(editor, first) == inputs(editor, second)
+        }
         _ => false,
     }
 }
@@ -127,7 +133,9 @@ fn layer_normalization_shift(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
     let Some(output) = node.output(0) else { return Ok(None) };
     for (normal, shift) in both_ways(node) {
         let (Some(normal), Some(shift)) = (normal, shift) else { continue };
-        let Some(layer) = made_by(editor, normal, "LayerNormalization").filter(|_| editor.is_private(normal)) else { continue };
+        let Some(layer) = made_by(editor, normal, "LayerNormalization").filter(|_| editor.is_private(normal)) else {
+            continue;
+        };
         if layer.inputs.len() != 2 || layer.outputs.len() != 1 || !editor.same_rank(normal, output) {
             continue;
         }
@@ -148,7 +156,9 @@ fn layer_normalization_shift(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
 
 /// x * 0.5 * (1 + erf(x / sqrt 2)), or its tanh form, the product taken in any order.
 fn gelu(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
-    let (Some(left), Some(right), Some(output)) = (node.input(0), node.input(1), node.output(0)) else { return Ok(None) };
+    let (Some(left), Some(right), Some(output)) = (node.input(0), node.input(1), node.output(0)) else {
+        return Ok(None);
+    };
     // All factors of the product, two levels deep.
     let mut factors = vec![];
     let mut half = 1.0;
@@ -179,7 +189,8 @@ fn gelu(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
             continue;
         }
         if let Some(inner) = made_by(editor, erf, "Tanh").and_then(|tanh| editor.input_of(tanh, 0)) {
-            if is_tanh_argument(editor, x, inner)? && editor.dtype(x) == Some(DType::F32) && editor.same_rank(x, output) {
+            if is_tanh_argument(editor, x, inner)? && editor.dtype(x) == Some(DType::F32) && editor.same_rank(x, output)
+            {
                 let tanh = [("approximate", Attribute::Text("tanh".to_owned()))];
                 let made = editor.node(node, "Gelu", &[Some(x)], &[Some(output)], &tanh);
                 return Ok(Some(vec![made]));
@@ -193,8 +204,13 @@ fn gelu(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
                 .is_some_and(|(source, factor)| source == x && close(factor, std::f64::consts::FRAC_1_SQRT_2)),
         };
         if scaled && editor.dtype(x) == Some(DType::F32) && editor.same_rank(x, output) {
-            let made =
-                editor.node(node, "Gelu", &[Some(x)], &[Some(output)], &[("approximate", Attribute::Text("none".to_owned()))]);
+            let made = editor.node(
+                node,
+                "Gelu",
+                &[Some(x)],
+                &[Some(output)],
+                &[("approximate", Attribute::Text("none".to_owned()))],
+            );
             return Ok(Some(vec![made]));
         }
     }
@@ -219,11 +235,15 @@ fn is_tanh_argument(editor: &Editor<'_>, x: ValueId, argument: ValueId) -> Resul
             powers += 1;
         } else if let Some(scalar) = editor.scalar(part)? {
             number *= scalar;
-        } else if let Some(product) = made_by(editor, part, "Mul").and_then(|mul| inputs(editor, mul)).filter(|_| open.len() < 4) {
+        } else if let Some(product) =
+            made_by(editor, part, "Mul").and_then(|mul| inputs(editor, mul)).filter(|_| open.len() < 4)
+        {
             open.extend([product.0, product.1]);
         } else if let Some(power) = made_by(editor, part, "Pow") {
             match (editor.input_of(power, 0), editor.input_of(power, 1)) {
-                (Some(base), Some(exponent)) if base == x && editor.single_number(exponent)? == Some(3.0) => powers += 3,
+                (Some(base), Some(exponent)) if base == x && editor.single_number(exponent)? == Some(3.0) => {
+                    powers += 3
+                }
                 _ => return Ok(false),
             }
         } else {
@@ -238,7 +258,9 @@ fn is_tanh_argument(editor: &Editor<'_>, x: ValueId, argument: ValueId) -> Resul
 
 /// x * HardSigmoid(x, 1/6, 1/2), x * clip(x + 3, 0, 6) / 6 and x * (clip(x + 3, 0, 6) / 6).
 fn hard_swish(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
-    let (Some(left), Some(right), Some(output)) = (node.input(0), node.input(1), node.output(0)) else { return Ok(None) };
+    let (Some(left), Some(right), Some(output)) = (node.input(0), node.input(1), node.output(0)) else {
+        return Ok(None);
+    };
     let mut found = None;
     if node.op == "Mul" {
         for (x, gate) in [(left, right), (right, left)] {
@@ -321,7 +343,9 @@ fn swish(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
         let alpha = if inner == x {
             Some(1.0)
         } else {
-            with_scalar(editor, inner, "Mul")?.filter(|(source, _)| *source == x && editor.is_private(inner)).map(|(_, alpha)| alpha)
+            with_scalar(editor, inner, "Mul")?
+                .filter(|(source, _)| *source == x && editor.is_private(inner))
+                .map(|(_, alpha)| alpha)
         };
         if let Some(alpha) = alpha.filter(|_| editor.dtype(x) == Some(DType::F32) && editor.same_rank(x, output)) {
             let made = editor.node(node, "Swish", &[Some(x)], &[Some(output)], &[("alpha", Attribute::Number(alpha))]);

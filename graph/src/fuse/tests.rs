@@ -6,7 +6,8 @@ use expect_test::{Expect, expect};
 #[track_caller]
 fn check(text: &str, given: &[&[u64]], expected: Expect) {
     let graph = prepared(text);
-    let graph = concrete(&graph, &shapes(&graph, given), &Fake, &mut NoEvaluator).unwrap_or_else(|error| panic!("{error}"));
+    let graph =
+        concrete(&graph, &shapes(&graph, given), &Fake, &mut NoEvaluator).unwrap_or_else(|error| panic!("{error}"));
     expected.assert_eq(&graph.to_string());
 }
 
@@ -37,37 +38,55 @@ fn activations_hang_on_the_operator_before_them() {
                 output %y
             "#]],
         };
-        check(&format!("opset 14\n input x f32[N,2,4,4]\n weight w f32[8,2,16,16]\n const lo f32[] = 0\n const hi f32[] = 6\n c = Conv(x, w) pads=[8,8,8,8]\n y = {activation}\n output y"), X, expected);
+        check(
+            &format!(
+                "opset 14\n input x f32[N,2,4,4]\n weight w f32[8,2,16,16]\n const lo f32[] = 0\n const hi f32[] = 6\n c = Conv(x, w) pads=[8,8,8,8]\n y = {activation}\n output y"
+            ),
+            X,
+            expected,
+        );
     }
 }
 
 #[test]
 fn a_clip_with_computed_bounds_stays() {
-    check("input x f32[N,2,4,4]\n input hi f32[]\n weight w f32[8,2,16,16]\n c = Conv(x, w) pads=[8,8,8,8]\n y = Clip(c, _, hi)\n output y", &[&[1, 2, 4, 4], &[]], expect![[r#"
+    check(
+        "input x f32[N,2,4,4]\n input hi f32[]\n weight w f32[8,2,16,16]\n c = Conv(x, w) pads=[8,8,8,8]\n y = Clip(c, _, hi)\n output y",
+        &[&[1, 2, 4, 4], &[]],
+        expect![[r#"
         input %x: f32[1,2,4,4]
         input %hi: f32[]
         %c: f32[1,8,5,5] = Conv(%x, %w: const f32[8,2,16,16]) {auto_pad=NOTSET, dilations=[1,1], group=1, kernel_shape=[16,16], pads=[8,8,8,8], strides=[1,1]}  // c
         %y: f32[1,8,5,5] = Clip(%c, _, %hi)  // y
         output %y
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_result_that_goes_out_or_is_read_twice_stays() {
-    check("input x f32[N,2,4,4]\n weight w f32[8,2,16,16]\n c = Conv(x, w) pads=[8,8,8,8]\n y = Relu(c)\n output y\n output c", X, expect![[r#"
+    check(
+        "input x f32[N,2,4,4]\n weight w f32[8,2,16,16]\n c = Conv(x, w) pads=[8,8,8,8]\n y = Relu(c)\n output y\n output c",
+        X,
+        expect![[r#"
         input %x: f32[1,2,4,4]
         %c: f32[1,8,5,5] = Conv(%x, %w: const f32[8,2,16,16]) {auto_pad=NOTSET, dilations=[1,1], group=1, kernel_shape=[16,16], pads=[8,8,8,8], strides=[1,1]}  // c
         %y: f32[1,8,5,5] = Relu(%c)  // y
         output %y
         output %c
-    "#]]);
-    check("input x f32[N,2,4,4]\n weight w f32[8,2,16,16]\n c = Conv(x, w) pads=[8,8,8,8]\n r = Relu(c)\n y = Add(r, c)\n output y", X, expect![[r#"
+    "#]],
+    );
+    check(
+        "input x f32[N,2,4,4]\n weight w f32[8,2,16,16]\n c = Conv(x, w) pads=[8,8,8,8]\n r = Relu(c)\n y = Add(r, c)\n output y",
+        X,
+        expect![[r#"
         input %x: f32[1,2,4,4]
         %c: f32[1,8,5,5] = Conv(%x, %w: const f32[8,2,16,16]) {auto_pad=NOTSET, dilations=[1,1], group=1, kernel_shape=[16,16], pads=[8,8,8,8], strides=[1,1]}  // c
         %r: f32[1,8,5,5] = Relu(%c)  // r
         %y: f32[1,8,5,5] = Add(%r, %c)  // y
         output %y
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -115,28 +134,40 @@ fn a_residual_made_after_the_operator_moves_it_behind() {
 
 #[test]
 fn a_value_is_not_added_to_itself_or_across_shapes() {
-    check("input x f32[N,2,4,4]\n weight w f32[2,2,1,2000]\n a = Conv(x, w) pads=[0,999,0,1000]\n y = Add(a, a)\n output y", X, expect![[r#"
+    check(
+        "input x f32[N,2,4,4]\n weight w f32[2,2,1,2000]\n a = Conv(x, w) pads=[0,999,0,1000]\n y = Add(a, a)\n output y",
+        X,
+        expect![[r#"
         input %x: f32[1,2,4,4]
         %a: f32[1,2,4,4] = Conv(%x, %w: const f32[2,2,1,2000]) {auto_pad=NOTSET, dilations=[1,1], group=1, kernel_shape=[1,2000], pads=[0,999,0,1000], strides=[1,1]}  // a
         %y: f32[1,2,4,4] = Add(%a, %a)  // y
         output %y
-    "#]]);
-    check("input x f32[N,2,4,4]\n input z f32[1,2,1,1]\n weight w f32[2,2,1,2000]\n a = Conv(x, w) pads=[0,999,0,1000]\n y = Add(a, z)\n output y", &[&[1, 2, 4, 4], &[1, 2, 1, 1]], expect![[r#"
+    "#]],
+    );
+    check(
+        "input x f32[N,2,4,4]\n input z f32[1,2,1,1]\n weight w f32[2,2,1,2000]\n a = Conv(x, w) pads=[0,999,0,1000]\n y = Add(a, z)\n output y",
+        &[&[1, 2, 4, 4], &[1, 2, 1, 1]],
+        expect![[r#"
         input %x: f32[1,2,4,4]
         input %z: f32[1,2,1,1]
         %a: f32[1,2,4,4] = Conv(%x, %w: const f32[2,2,1,2000]) {auto_pad=NOTSET, dilations=[1,1], group=1, kernel_shape=[1,2000], pads=[0,999,0,1000], strides=[1,1]}  // a
         %y: f32[1,2,4,4] = Add(%a, %z)  // y
         output %y
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn bias_of_a_matrix_product() {
-    check("input x f32[B,S,64]\n weight w f32[64,32]\n weight b f32[1,1,32]\n m = MatMul(x, w)\n a = Add(b, m)\n y = Relu(a)\n output y", &[&[1, 7, 64]], expect![[r#"
+    check(
+        "input x f32[B,S,64]\n weight w f32[64,32]\n weight b f32[1,1,32]\n m = MatMul(x, w)\n a = Add(b, m)\n y = Relu(a)\n output y",
+        &[&[1, 7, 64]],
+        expect![[r#"
         input %x: f32[1,7,64]
         %y: f32[1,7,32] = MatMul(%x, %w: const f32[64,32]) +bias(%b~6: const f32[32]) +Relu  // m
         output %y
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -200,7 +231,8 @@ fn a_mean_over_another_axis_is_no_layer_normalization() {
 
 #[test]
 fn gelu_in_its_usual_orders() {
-    let constants = "const r f32[] = 1.4142135\n const q f32[] = 0.70710677\n const one f32[] = 1\n const half f32[] = 0.5\n";
+    let constants =
+        "const r f32[] = 1.4142135\n const q f32[] = 0.70710677\n const one f32[] = 1\n const half f32[] = 0.5\n";
     let gelu = expect![[r#"
         symbol N: 0..
         input %x: f32[N]
@@ -272,11 +304,15 @@ fn nearly_a_gelu_is_none() {
 
 #[test]
 fn hard_swish_in_its_usual_forms() {
-    check("input x f32[N]\n g = HardSigmoid(x) alpha=0.16666667163372040 beta=0.5\n y = Mul(g, x)\n output y", &[&[4]], expect![[r#"
+    check(
+        "input x f32[N]\n g = HardSigmoid(x) alpha=0.16666667163372040 beta=0.5\n y = Mul(g, x)\n output y",
+        &[&[4]],
+        expect![[r#"
         input %x: f32[4]
         %y: f32[4] = HardSwish(%x)  // y
         output %y
-    "#]]);
+    "#]],
+    );
     let constants = "const three f32[1] = 3\n const lo f32[] = 0\n const six f32[1] = 6\n const top f32[] = 6\n";
     for body in ["m = Mul(x, k)\n y = Div(m, six)", "m = Div(k, six)\n y = Mul(x, m)"] {
         let text = format!("input x f32[N]\n {constants} a = Add(x, three)\n k = Clip(a, lo, top)\n {body}\n output y");
@@ -288,49 +324,73 @@ fn hard_swish_in_its_usual_forms() {
 
 #[test]
 fn swish() {
-    check("input x f32[N]\n g = Sigmoid(x)\n y = Mul(x, g)\n output y", &[&[4]], expect![[r#"
+    check(
+        "input x f32[N]\n g = Sigmoid(x)\n y = Mul(x, g)\n output y",
+        &[&[4]],
+        expect![[r#"
         input %x: f32[4]
         %y: f32[4] = Swish(%x) {alpha=1.0}  // y
         output %y
-    "#]]);
-    check("input x f32[N]\n const a f32[] = 1.702\n s = Mul(x, a)\n g = Sigmoid(s)\n y = Mul(x, g)\n output y", &[&[4]], expect![[r#"
+    "#]],
+    );
+    check(
+        "input x f32[N]\n const a f32[] = 1.702\n s = Mul(x, a)\n g = Sigmoid(s)\n y = Mul(x, g)\n output y",
+        &[&[4]],
+        expect![[r#"
         input %x: f32[4]
         %y: f32[4] = Swish(%x) {alpha=1.702}  // y
         output %y
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn transposes_in_a_row() {
-    check("input x f32[2,3,4]\n a = Transpose(x) perm=[0,2,1]\n b = Transpose(a) perm=[2,0,1]\n y = Relu(b)\n output y", &[], expect![[r#"
+    check(
+        "input x f32[2,3,4]\n a = Transpose(x) perm=[0,2,1]\n b = Transpose(a) perm=[2,0,1]\n y = Relu(b)\n output y",
+        &[],
+        expect![[r#"
         input %x: f32[2,3,4]
         %b: f32[3,2,4] = Transpose(%x) {perm=[1,0,2]}  // b
         %y: f32[3,2,4] = Relu(%b)  // y
         output %y
-    "#]]);
-    check("input x f32[2,3,4]\n a = Transpose(x) perm=[0,2,1]\n b = Transpose(a) perm=[0,2,1]\n y = Relu(b)\n output y", &[], expect![[r#"
+    "#]],
+    );
+    check(
+        "input x f32[2,3,4]\n a = Transpose(x) perm=[0,2,1]\n b = Transpose(a) perm=[0,2,1]\n y = Relu(b)\n output y",
+        &[],
+        expect![[r#"
         input %x: f32[2,3,4]
         %y: f32[2,3,4] = Relu(%x)  // y
         output %y
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_transpose_of_axes_of_length_1_is_a_reshape() {
-    check("input x f32[N,3,1,4]\n a = Transpose(x) perm=[0,2,1,3]\n y = Relu(a)\n output y", &[&[2, 3, 1, 4]], expect![[r#"
+    check(
+        "input x f32[N,3,1,4]\n a = Transpose(x) perm=[0,2,1,3]\n y = Relu(a)\n output y",
+        &[&[2, 3, 1, 4]],
+        expect![[r#"
         input %x: f32[2,3,1,4]
         %a: f32[2,1,3,4] = Reshape(%x, const i64[4] [2,1,3,4]) {allowzero=0}  // a
         %y: f32[2,1,3,4] = Relu(%a)  // y
         output %y
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn an_activation_behind_a_reshape_goes_before_it() {
-    check("input x f32[N,64]\n weight w f32[64,32]\n const t i64[3] = -1 4 8\n m = MatMul(x, w)\n r = Reshape(m, t)\n y = Tanh(r)\n output y", &[&[2, 64]], expect![[r#"
+    check(
+        "input x f32[N,64]\n weight w f32[64,32]\n const t i64[3] = -1 4 8\n m = MatMul(x, w)\n r = Reshape(m, t)\n y = Tanh(r)\n output y",
+        &[&[2, 64]],
+        expect![[r#"
         input %x: f32[2,64]
         %y~7: f32[2,32] = MatMul(%x, %w: const f32[64,32]) +Tanh  // m
         %y: f32[2,4,8] = Reshape(%y~7, const i64[3] [2,4,8]) {allowzero=0}  // r
         output %y
-    "#]]);
+    "#]],
+    );
 }

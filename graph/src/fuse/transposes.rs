@@ -13,7 +13,9 @@ fn permutation(node: &Node, rank: usize) -> Option<Vec<usize>> {
     match node.integers("perm") {
         None => Some((0..rank).rev().collect()),
         Some(perm) => {
-            let wrap = |axis: i64| usize::try_from(if axis < 0 { axis + rank as i64 } else { axis }).ok().filter(|axis| *axis < rank);
+            let wrap = |axis: i64| {
+                usize::try_from(if axis < 0 { axis + rank as i64 } else { axis }).ok().filter(|axis| *axis < rank)
+            };
             perm.iter().map(|axis| wrap(*axis)).collect::<Option<Vec<_>>>().filter(|perm| perm.len() == rank)
         }
     }
@@ -23,14 +25,17 @@ fn merge(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
     let (Some(input), Some(output)) = (node.input(0), node.output(0)) else { return Ok(None) };
     let Some(rank) = editor.shape(input).map(<[_]>::len) else { return Ok(None) };
     let Some(first) = editor.producer(input).filter(|first| first.op == "Transpose") else { return Ok(None) };
-    let (Some(source), Some(inner), Some(outer)) = (editor.input_of(first, 0), permutation(first, rank), permutation(node, rank)) else {
+    let (Some(source), Some(inner), Some(outer)) =
+        (editor.input_of(first, 0), permutation(first, rank), permutation(node, rank))
+    else {
         return Ok(None);
     };
     let joined: Vec<i64> = outer.iter().map(|axis| inner[*axis] as i64).collect();
     if joined.is_sorted() && editor.replace(output, source) {
         return Ok(Some(vec![]));
     }
-    let made = editor.node(node, "Transpose", &[Some(source)], &[Some(output)], &[("perm", Attribute::Integers(joined))]);
+    let made =
+        editor.node(node, "Transpose", &[Some(source)], &[Some(output)], &[("perm", Attribute::Integers(joined))]);
     Ok(Some(vec![made]))
 }
 

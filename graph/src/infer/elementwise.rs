@@ -4,16 +4,55 @@ use super::{Fact, Facts, Scope};
 use crate::{DType, Dim};
 
 pub(super) fn covers(op: &str) -> bool {
-    unary(op) || comparison(op) || arithmetic(op) || matches!(op, "Where" | "Cast" | "CastLike" | "Dropout" | "IsNaN" | "IsInf" | "Not" | "PRelu" | "Clip")
+    unary(op)
+        || comparison(op)
+        || arithmetic(op)
+        || matches!(op, "Where" | "Cast" | "CastLike" | "Dropout" | "IsNaN" | "IsInf" | "Not" | "PRelu" | "Clip")
 }
 
 fn unary(op: &str) -> bool {
     matches!(
         op,
-        "Abs" | "Neg" | "Sign" | "Reciprocal" | "Sqrt" | "Exp" | "Log" | "Sin" | "Cos" | "Tan" | "Asin" | "Acos" | "Atan" | "Sinh"
-            | "Cosh" | "Tanh" | "Asinh" | "Acosh" | "Atanh" | "Erf" | "Floor" | "Ceil" | "Round" | "BitwiseNot" | "Identity"
-            | "Relu" | "Sigmoid" | "Gelu" | "Swish" | "Softplus" | "Softsign" | "Elu" | "Selu" | "Celu" | "LeakyRelu"
-            | "HardSigmoid" | "HardSwish" | "Mish" | "ThresholdedRelu" | "Shrink"
+        "Abs"
+            | "Neg"
+            | "Sign"
+            | "Reciprocal"
+            | "Sqrt"
+            | "Exp"
+            | "Log"
+            | "Sin"
+            | "Cos"
+            | "Tan"
+            | "Asin"
+            | "Acos"
+            | "Atan"
+            | "Sinh"
+            | "Cosh"
+            | "Tanh"
+            | "Asinh"
+            | "Acosh"
+            | "Atanh"
+            | "Erf"
+            | "Floor"
+            | "Ceil"
+            | "Round"
+            | "BitwiseNot"
+            | "Identity"
+            | "Relu"
+            | "Sigmoid"
+            | "Gelu"
+            | "Swish"
+            | "Softplus"
+            | "Softsign"
+            | "Elu"
+            | "Selu"
+            | "Celu"
+            | "LeakyRelu"
+            | "HardSigmoid"
+            | "HardSwish"
+            | "Mish"
+            | "ThresholdedRelu"
+            | "Shrink"
     )
 }
 
@@ -24,7 +63,20 @@ fn comparison(op: &str) -> bool {
 fn arithmetic(op: &str) -> bool {
     matches!(
         op,
-        "Add" | "Sub" | "Mul" | "Div" | "Mod" | "Pow" | "Max" | "Min" | "Sum" | "Mean" | "BitwiseAnd" | "BitwiseOr" | "BitwiseXor" | "BitShift"
+        "Add"
+            | "Sub"
+            | "Mul"
+            | "Div"
+            | "Mod"
+            | "Pow"
+            | "Max"
+            | "Min"
+            | "Sum"
+            | "Mean"
+            | "BitwiseAnd"
+            | "BitwiseOr"
+            | "BitwiseXor"
+            | "BitShift"
     )
 }
 

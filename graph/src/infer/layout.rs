@@ -8,8 +8,22 @@ use crate::{Dim, SymbolId};
 pub(super) fn covers(op: &str) -> bool {
     matches!(
         op,
-        "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" | "Transpose" | "Concat" | "Split" | "Slice" | "Pad" | "Expand" | "Tile"
-            | "DepthToSpace" | "SpaceToDepth" | "CenterCropPad" | "Trilu" | "ReverseSequence"
+        "Reshape"
+            | "Flatten"
+            | "Squeeze"
+            | "Unsqueeze"
+            | "Transpose"
+            | "Concat"
+            | "Split"
+            | "Slice"
+            | "Pad"
+            | "Expand"
+            | "Tile"
+            | "DepthToSpace"
+            | "SpaceToDepth"
+            | "CenterCropPad"
+            | "Trilu"
+            | "ReverseSequence"
     )
 }
 
@@ -107,7 +121,9 @@ fn reshape(scope: &Scope<'_>) -> Result<Option<Vec<Dim>>, String> {
                 Dim::Unknown
             }
             Elem::Int(0) if !keeps_zero => match input {
-                Some(input) => *input.get(axis).ok_or_else(|| format!("copies axis {axis} of an input of rank {}", input.len()))?,
+                Some(input) => {
+                    *input.get(axis).ok_or_else(|| format!("copies axis {axis} of an input of rank {}", input.len()))?
+                }
                 None => Dim::Unknown,
             },
             other => as_dim(*other)?,
@@ -126,7 +142,8 @@ fn reshape(scope: &Scope<'_>) -> Result<Option<Vec<Dim>>, String> {
                 // One length that is not known follows from the others.
                 let open: Vec<usize> = (0..shape.len()).filter(|axis| shape[*axis] == Dim::Unknown).collect();
                 if let [axis] = open[..] {
-                    let others = product(shape.iter().enumerate().filter(|(other, _)| *other != axis).map(|(_, dim)| dim))?;
+                    let others =
+                        product(shape.iter().enumerate().filter(|(other, _)| *other != axis).map(|(_, dim)| dim))?;
                     shape[axis] = quotient(&whole, &others)?;
                 }
             }
@@ -177,7 +194,12 @@ fn unsqueeze(scope: &Scope<'_>, shape: &[Dim]) -> Result<Option<Vec<Dim>>, Strin
         }
     }
     let mut old = shape.iter();
-    Ok(Some(fresh.into_iter().map(|fresh| if fresh { Dim::Known(1) } else { old.next().copied().unwrap_or(Dim::Known(1)) }).collect()))
+    Ok(Some(
+        fresh
+            .into_iter()
+            .map(|fresh| if fresh { Dim::Known(1) } else { old.next().copied().unwrap_or(Dim::Known(1)) })
+            .collect(),
+    ))
 }
 
 fn transpose(scope: &Scope<'_>, shape: &[Dim]) -> Result<Vec<Dim>, String> {
@@ -222,7 +244,8 @@ fn concat(scope: &Scope<'_>) -> Result<Option<Vec<Dim>>, String> {
                     _ => Dim::Unknown,
                 }
             } else {
-                unify(*mine, *other).map_err(|(x, y)| format!("joins tensors whose axis {at} has length {x} and {y}"))?
+                unify(*mine, *other)
+                    .map_err(|(x, y)| format!("joins tensors whose axis {at} has length {x} and {y}"))?
             };
         }
     }
@@ -309,7 +332,9 @@ fn slice(scope: &Scope<'_>, shape: &[Dim]) -> Result<Option<Vec<Dim>>, String> {
     } else {
         match scope.shape(1) {
             Some([Dim::Known(count)]) if *count <= shape.len() as u64 => (0..*count as i64).collect(),
-            Some([Dim::Known(count)]) => return Err(format!("slices {count} axes of a tensor of rank {}", shape.len())),
+            Some([Dim::Known(count)]) => {
+                return Err(format!("slices {count} axes of a tensor of rank {}", shape.len()));
+            }
             _ => return Ok(Some(vec![Dim::Unknown; shape.len()])),
         }
     };
@@ -332,7 +357,9 @@ fn slice(scope: &Scope<'_>, shape: &[Dim]) -> Result<Option<Vec<Dim>>, String> {
             }
             // The whole axis, or up to the symbol that it has.
             (Some(Elem::Int(0)), Some(Elem::Int(end)), Some(1), dim) if end >= i64::from(i32::MAX) => dim,
-            (Some(Elem::Int(0)), Some(Elem::Symbol(end)), Some(1), Dim::Symbol(size)) if end == size => Dim::Symbol(size),
+            (Some(Elem::Int(0)), Some(Elem::Symbol(end)), Some(1), Dim::Symbol(size)) if end == size => {
+                Dim::Symbol(size)
+            }
             (_, _, Some(0), _) => return Err("has a step of 0".to_owned()),
             _ => Dim::Unknown,
         };
@@ -394,7 +421,9 @@ fn tile(scope: &Scope<'_>, shape: &[Dim]) -> Result<Option<Vec<Dim>>, String> {
         .map(|(dim, repeat)| match (*dim, as_dim(*repeat)?) {
             (dim, Dim::Known(1)) => Ok(dim),
             (Dim::Known(1), repeat) => Ok(repeat),
-            (Dim::Known(size), Dim::Known(repeat)) => size.checked_mul(repeat).map(Dim::Known).ok_or_else(|| "has too long a result".to_owned()),
+            (Dim::Known(size), Dim::Known(repeat)) => {
+                size.checked_mul(repeat).map(Dim::Known).ok_or_else(|| "has too long a result".to_owned())
+            }
             _ => Ok(Dim::Unknown),
         })
         .collect::<Result<_, _>>()

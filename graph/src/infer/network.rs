@@ -6,8 +6,22 @@ use crate::{DType, Dim, Node};
 pub(super) fn covers(op: &str) -> bool {
     matches!(
         op,
-        "Conv" | "ConvTranspose" | "ConvInteger" | "QLinearConv" | "DeformConv" | "MaxPool" | "AveragePool" | "LpPool"
-            | "GlobalMaxPool" | "GlobalAveragePool" | "GlobalLpPool" | "MaxRoiPool" | "RoiAlign" | "Resize" | "GridSample" | "AffineGrid"
+        "Conv"
+            | "ConvTranspose"
+            | "ConvInteger"
+            | "QLinearConv"
+            | "DeformConv"
+            | "MaxPool"
+            | "AveragePool"
+            | "LpPool"
+            | "GlobalMaxPool"
+            | "GlobalAveragePool"
+            | "GlobalLpPool"
+            | "MaxRoiPool"
+            | "RoiAlign"
+            | "Resize"
+            | "GridSample"
+            | "AffineGrid"
     )
 }
 
@@ -36,7 +50,8 @@ pub(super) fn infer(scope: &Scope<'_>) -> Facts {
                 Some(_) => return Err("needs two numbers in `pooled_shape`".to_owned()),
                 None => (scope.attribute("output_height", 1), scope.attribute("output_width", 1)),
             };
-            let shape = vec![boxes, channels, Dim::Known(length(height, "height")?), Dim::Known(length(width, "width")?)];
+            let shape =
+                vec![boxes, channels, Dim::Known(length(height, "height")?), Dim::Known(length(width, "width")?)];
             Ok(vec![Fact::new(scope.dtype(0), Some(shape))])
         }
         "Resize" => resize(scope),
@@ -113,7 +128,10 @@ impl PoolGeometry {
             (Some(_), from_weight) => {
                 let kernel = list("kernel_shape", 1, rank)?;
                 if from_weight.as_ref().is_some_and(|weight| *weight != kernel) {
-                    return Err(format!("has kernel_shape {kernel:?} and a weight of {:?}", from_weight.unwrap_or_default()));
+                    return Err(format!(
+                        "has kernel_shape {kernel:?} and a weight of {:?}",
+                        from_weight.unwrap_or_default()
+                    ));
                 }
                 kernel
             }
@@ -176,7 +194,9 @@ impl PoolGeometry {
             .iter()
             .zip(input)
             .map(|(axis, dim)| match (self.auto_pad, dim) {
-                (AutoPad::SameUpper | AutoPad::SameLower, Dim::Known(size)) => Ok(Dim::Known(size.div_ceil(axis.stride))),
+                (AutoPad::SameUpper | AutoPad::SameLower, Dim::Known(size)) => {
+                    Ok(Dim::Known(size.div_ceil(axis.stride)))
+                }
                 (AutoPad::SameUpper | AutoPad::SameLower, Dim::Symbol(_)) if axis.stride == 1 => Ok(*dim),
                 (AutoPad::SameUpper | AutoPad::SameLower, _) => Ok(Dim::Unknown),
                 (_, Dim::Known(size)) => axis.slide(*size, ceil).map(Dim::Known),
@@ -197,7 +217,8 @@ impl Spatial {
 
     fn same_padding(&self, size: u64) -> Result<u64, String> {
         let out = size.div_ceil(self.stride);
-        let covered = out.saturating_sub(1).checked_mul(self.stride).and_then(|start| start.checked_add(self.extent().ok()?));
+        let covered =
+            out.saturating_sub(1).checked_mul(self.stride).and_then(|start| start.checked_add(self.extent().ok()?));
         Ok(covered.ok_or("has too large a kernel")?.saturating_sub(size))
     }
 
@@ -255,8 +276,9 @@ fn check_groups(channels: Dim, per_group: Dim, filters: Dim, group: u64) -> Resu
     }
     if let Dim::Known(per_group) = per_group {
         let needed = per_group.checked_mul(group).ok_or("has too many groups")?;
-        unify(channels, Dim::Known(needed))
-            .map_err(|(have, need)| format!("has {have} input channels where its weight and {group} groups need {need}"))?;
+        unify(channels, Dim::Known(needed)).map_err(|(have, need)| {
+            format!("has {have} input channels where its weight and {group} groups need {need}")
+        })?;
     }
     match filters {
         Dim::Known(filters) if filters % group != 0 => Err(format!("has {filters} output channels for {group} groups")),
@@ -292,7 +314,8 @@ fn conv_transpose(scope: &Scope<'_>) -> Facts {
     let mut shape = vec![x[0], filters];
     if let Some(output) = scope.node.integers("output_shape").filter(|output| !output.is_empty()) {
         // Some exporters give batch and channels as well.
-        let spatial = output.len().checked_sub(rank).map(|skip| &output[skip..]).ok_or("has too short an `output_shape`")?;
+        let spatial =
+            output.len().checked_sub(rank).map(|skip| &output[skip..]).ok_or("has too short an `output_shape`")?;
         for size in spatial {
             shape.push(Dim::Known(length(*size, "output_shape")?));
         }
@@ -338,7 +361,12 @@ impl Spatial {
 }
 
 /// The explicit padding of a transposed convolution that asks for an output shape or for automatic padding: begins, then ends.
-pub(crate) fn transpose_pads(node: &Node, input: &[u64], output: &[u64], weight: &[Dim]) -> Result<Option<Vec<i64>>, String> {
+pub(crate) fn transpose_pads(
+    node: &Node,
+    input: &[u64],
+    output: &[u64],
+    weight: &[Dim],
+) -> Result<Option<Vec<i64>>, String> {
     let Some(geometry) = PoolGeometry::read(node, input.len(), Some(weight))? else { return Ok(None) };
     let extra = node.integers("output_padding").unwrap_or_default();
     let upper = geometry.auto_pad == AutoPad::SameUpper;
@@ -438,7 +466,9 @@ fn keep_ratio(scope: &Scope<'_>, x: &[Dim], axes: &[usize], shape: &mut [Dim]) -
         None | Some("stretch") => return Ok(()),
         Some("not_larger") => false,
         Some("not_smaller") => true,
-        Some(other) => return Err(format!("has the unknown keep_aspect_ratio_policy `{}`", crate::text::clipped(other))),
+        Some(other) => {
+            return Err(format!("has the unknown keep_aspect_ratio_policy `{}`", crate::text::clipped(other)));
+        }
     };
     let ratios: Option<Vec<f64>> = axes
         .iter()

@@ -48,7 +48,9 @@ fn elements(scope: &Scope<'_>, fact: &Fact) -> Option<Vec<Elem>> {
             let source = scope.shape(0)?;
             Some(source[shape_window(scope, source.len())].iter().map(|dim| from_dim(*dim)).collect())
         }
-        "Size" => Some(vec![count_of(scope.shape(0)?).and_then(|count| i64::try_from(count).ok()).map_or(Elem::Unknown, Elem::Int)]),
+        "Size" => Some(vec![
+            count_of(scope.shape(0)?).and_then(|count| i64::try_from(count).ok()).map_or(Elem::Unknown, Elem::Int),
+        ]),
         "Identity" | "Reshape" | "Squeeze" | "Unsqueeze" | "Flatten" | "Dropout" => Some(scope.elems(0)?.to_vec()),
         "Cast" => cast(scope.elems(0)?, scope.dtype(0)?, fact.dtype?),
         "Concat" => concat(scope, &shape),
@@ -122,7 +124,20 @@ fn is_unary(op: &str) -> bool {
 fn is_binary(op: &str) -> bool {
     matches!(
         op,
-        "Add" | "Sub" | "Mul" | "Div" | "Mod" | "Max" | "Min" | "Equal" | "Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual" | "And" | "Or"
+        "Add"
+            | "Sub"
+            | "Mul"
+            | "Div"
+            | "Mod"
+            | "Max"
+            | "Min"
+            | "Equal"
+            | "Less"
+            | "LessOrEqual"
+            | "Greater"
+            | "GreaterOrEqual"
+            | "And"
+            | "Or"
     )
 }
 
@@ -300,7 +315,9 @@ fn split(scope: &Scope<'_>, facts: &mut [Fact]) {
     let Some(elems) = scope.elems(0).filter(|_| scope.rank(0) == Some(1)) else { return };
     let mut start = 0;
     for fact in facts {
-        let Some(count) = fact.shape.as_deref().and_then(count_of).and_then(|count| usize::try_from(count).ok()) else { return };
+        let Some(count) = fact.shape.as_deref().and_then(count_of).and_then(|count| usize::try_from(count).ok()) else {
+            return;
+        };
         let Some(part) = elems.get(start..start + count) else { return };
         fact.elems = Some(part.to_vec());
         start += count;

@@ -7,7 +7,19 @@ use crate::{DType, Dim};
 pub(super) fn covers(op: &str) -> bool {
     matches!(
         op,
-        "MatMul" | "MatMulInteger" | "QLinearMatMul" | "Gemm" | "Einsum" | "Det" | "Attention" | "RotaryEmbedding" | "TensorScatter" | "LSTM" | "GRU" | "RNN" | "sunmao.QMatMul"
+        "MatMul"
+            | "MatMulInteger"
+            | "QLinearMatMul"
+            | "Gemm"
+            | "Einsum"
+            | "Det"
+            | "Attention"
+            | "RotaryEmbedding"
+            | "TensorScatter"
+            | "LSTM"
+            | "GRU"
+            | "RNN"
+            | "sunmao.QMatMul"
     )
 }
 
@@ -22,7 +34,10 @@ pub(super) fn infer(scope: &Scope<'_>) -> Facts {
         "QLinearMatMul" => Ok(vec![Fact::new(scope.dtype(7), matmul(scope, 0, 3)?)]),
         "Gemm" => gemm(scope),
         "Einsum" => einsum(scope),
-        "Det" => Ok(vec![Fact::new(scope.dtype(0), scope.shape(0).map(|shape| shape[..shape.len().saturating_sub(2)].to_vec()))]),
+        "Det" => Ok(vec![Fact::new(
+            scope.dtype(0),
+            scope.shape(0).map(|shape| shape[..shape.len().saturating_sub(2)].to_vec()),
+        )]),
         "Attention" => attention(scope),
         "sunmao.QMatMul" => qmatmul(scope),
         "LSTM" | "GRU" | "RNN" => recurrent(scope),
@@ -64,7 +79,9 @@ fn gemm(scope: &Scope<'_>) -> Facts {
     let shape = vec![rows, columns];
     if let Some(c) = scope.shape(2).filter(|_| scope.has(2)) {
         let wide = broadcast(&shape, c)?;
-        if wide.len() != 2 || wide.iter().zip(&shape).any(|(w, s)| matches!((w, s), (Dim::Known(w), Dim::Known(s)) if w != s)) {
+        if wide.len() != 2
+            || wide.iter().zip(&shape).any(|(w, s)| matches!((w, s), (Dim::Known(w), Dim::Known(s)) if w != s))
+        {
             return Err("has an input C that does not broadcast to the result".to_owned());
         }
     }
@@ -78,7 +95,8 @@ fn qmatmul(scope: &Scope<'_>) -> Facts {
         None => None,
         Some([]) => return Err("cannot multiply a scalar".to_owned()),
         Some([batch @ .., inner]) => {
-            unify(*inner, Dim::Known(k)).map_err(|(x, y)| format!("multiplies rows of {x} elements by blocks of {y}"))?;
+            unify(*inner, Dim::Known(k))
+                .map_err(|(x, y)| format!("multiplies rows of {x} elements by blocks of {y}"))?;
             Some([batch, &[Dim::Known(n)]].concat())
         }
     };
@@ -123,7 +141,12 @@ fn einsum(scope: &Scope<'_>) -> Facts {
     let result: Result<Vec<Dim>, String> = match right {
         Some(right) => right
             .chars()
-            .map(|letter| lengths.get(&letter).map(|entry| entry.0).ok_or_else(|| format!("has `{letter}` in the result of its equation alone")))
+            .map(|letter| {
+                lengths
+                    .get(&letter)
+                    .map(|entry| entry.0)
+                    .ok_or_else(|| format!("has `{letter}` in the result of its equation alone"))
+            })
             .collect(),
         None => Ok(lengths.values().filter(|entry| entry.1 == 1).map(|entry| entry.0).collect()),
     };
@@ -134,7 +157,8 @@ fn attention(scope: &Scope<'_>) -> Facts {
     let (Some(q), Some(k), Some(v)) = (scope.shape(0), scope.shape(1), scope.shape(2)) else {
         return Ok(vec![Fact::new(scope.dtype(0), None)]);
     };
-    let heads = |key: &str| -> Result<Option<u64>, String> { scope.node.integer(key).map(|n| length(n, key)).transpose() };
+    let heads =
+        |key: &str| -> Result<Option<u64>, String> { scope.node.integer(key).map(|n| length(n, key)).transpose() };
     let split = |width: Dim, heads: Option<u64>| match (width, heads) {
         (Dim::Known(width), Some(heads)) if heads > 0 => Dim::Known(width / heads),
         _ => Dim::Unknown,
@@ -151,7 +175,9 @@ fn attention(scope: &Scope<'_>) -> Facts {
     let output = match q {
         [batch, length, _] => {
             let width = match (q4[1], v4[3]) {
-                (Dim::Known(heads), Dim::Known(width)) => Dim::Known(heads.checked_mul(width).ok_or("has too long an axis")?),
+                (Dim::Known(heads), Dim::Known(width)) => {
+                    Dim::Known(heads.checked_mul(width).ok_or("has too long an axis")?)
+                }
                 _ => Dim::Unknown,
             };
             vec![*batch, *length, width]
@@ -160,7 +186,9 @@ fn attention(scope: &Scope<'_>) -> Facts {
     };
     let total = match (scope.has(4), scope.shape(4), k4[2]) {
         (false, _, own) => own,
-        (true, Some([_, _, Dim::Known(past), _]), Dim::Known(own)) => Dim::Known(past.checked_add(own).ok_or("has too long an axis")?),
+        (true, Some([_, _, Dim::Known(past), _]), Dim::Known(own)) => {
+            Dim::Known(past.checked_add(own).ok_or("has too long an axis")?)
+        }
         _ => Dim::Unknown,
     };
     Ok(vec![

@@ -7,9 +7,21 @@ pub(super) fn covers(op: &str) -> bool {
     op.starts_with("Reduce")
         || matches!(
             op,
-            "ArgMax" | "ArgMin" | "CumSum" | "Softmax" | "LogSoftmax" | "Hardmax" | "LayerNormalization" | "RMSNormalization"
-                | "GroupNormalization" | "InstanceNormalization" | "BatchNormalization" | "MeanVarianceNormalization"
-                | "LpNormalization" | "LRN" | "TopK"
+            "ArgMax"
+                | "ArgMin"
+                | "CumSum"
+                | "Softmax"
+                | "LogSoftmax"
+                | "Hardmax"
+                | "LayerNormalization"
+                | "RMSNormalization"
+                | "GroupNormalization"
+                | "InstanceNormalization"
+                | "BatchNormalization"
+                | "MeanVarianceNormalization"
+                | "LpNormalization"
+                | "LRN"
+                | "TopK"
         )
 }
 

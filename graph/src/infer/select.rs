@@ -7,10 +7,32 @@ use crate::{Attribute, DType, Dim};
 pub(super) fn covers(op: &str) -> bool {
     matches!(
         op,
-        "Gather" | "GatherElements" | "GatherND" | "ScatterElements" | "ScatterND" | "NonZero" | "Compress" | "Range" | "Shape"
-            | "Size" | "ConstantOfShape" | "EyeLike" | "OneHot" | "QuantizeLinear" | "DequantizeLinear" | "DynamicQuantizeLinear"
-            | "NonMaxSuppression" | "HannWindow" | "HammingWindow" | "BlackmanWindow" | "RandomNormal" | "RandomUniform"
-            | "RandomNormalLike" | "RandomUniformLike" | "Bernoulli" | "Multinomial"
+        "Gather"
+            | "GatherElements"
+            | "GatherND"
+            | "ScatterElements"
+            | "ScatterND"
+            | "NonZero"
+            | "Compress"
+            | "Range"
+            | "Shape"
+            | "Size"
+            | "ConstantOfShape"
+            | "EyeLike"
+            | "OneHot"
+            | "QuantizeLinear"
+            | "DequantizeLinear"
+            | "DynamicQuantizeLinear"
+            | "NonMaxSuppression"
+            | "HannWindow"
+            | "HammingWindow"
+            | "BlackmanWindow"
+            | "RandomNormal"
+            | "RandomUniform"
+            | "RandomNormalLike"
+            | "RandomUniformLike"
+            | "Bernoulli"
+            | "Multinomial"
     )
 }
 
@@ -29,7 +51,9 @@ pub(super) fn infer(scope: &Scope<'_>) -> Facts {
             fact(scope.dtype(0), shape())
         }
         "ScatterND" => fact(scope.dtype(0), shape()),
-        "NonZero" => fact(Some(DType::I64), scope.rank(0).map(|rank| vec![Dim::Known(rank.max(1) as u64), Dim::Unknown])),
+        "NonZero" => {
+            fact(Some(DType::I64), scope.rank(0).map(|rank| vec![Dim::Known(rank.max(1) as u64), Dim::Unknown]))
+        }
         "Compress" => fact(
             scope.dtype(0),
             match scope.node.integer("axis") {
@@ -102,7 +126,9 @@ pub(super) fn infer(scope: &Scope<'_>) -> Facts {
         }
         "Multinomial" => {
             let shape = match scope.shape(0) {
-                Some([batch, _]) => Some(vec![*batch, Dim::Known(length(scope.attribute("sample_size", 1), "sample_size")?)]),
+                Some([batch, _]) => {
+                    Some(vec![*batch, Dim::Known(length(scope.attribute("sample_size", 1), "sample_size")?)])
+                }
                 _ => None,
             };
             fact(dtype_attribute(scope, "dtype")?, shape)

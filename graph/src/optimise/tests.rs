@@ -89,7 +89,8 @@ fn chain(ops: usize) -> Graph {
     for index in 0..ops {
         let next = graph.add_value(Value { name: format!("v{index}"), dtype: None, shape: None, role: Role::Computed });
         let op = ["Relu", "Sigmoid", "Identity", "Flatten"][index % 4];
-        let attributes = if op == "Flatten" { [("axis".to_owned(), Attribute::Integer(1))].into() } else { Default::default() };
+        let attributes =
+            if op == "Flatten" { [("axis".to_owned(), Attribute::Integer(1))].into() } else { Default::default() };
         graph.nodes.push(Node {
             name: String::new(),
             op: op.to_owned(),

@@ -22,22 +22,44 @@ const TWO: &str = "input a f32[N,4]\n input b f32[N,S]\n y = Concat(a, b) axis=1
 
 #[test]
 fn numbers_take_the_place_of_symbols() {
-    check(TWO, &[&[2, 4], &[2, 7]], expect![[r#"
+    check(
+        TWO,
+        &[&[2, 4], &[2, 7]],
+        expect![[r#"
         input %a: f32[2,4]
         input %b: f32[2,7]
         %y: f32[2,11] = Concat(%a, %b) {axis=1}  // y
         output %y
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn shapes_that_do_not_fit_are_refused() {
-    check(TWO, &[&[2, 4, 1], &[2, 7]], expect!["input `a` got the shape [2, 4, 1], which has 3 axes; the model takes [N,4]"]);
+    check(
+        TWO,
+        &[&[2, 4, 1], &[2, 7]],
+        expect!["input `a` got the shape [2, 4, 1], which has 3 axes; the model takes [N,4]"],
+    );
     check(TWO, &[&[2, 5], &[2, 7]], expect!["input `a` got the shape [2, 5]; axis 1 must be 4, the model takes [N,4]"]);
-    check(TWO, &[&[2, 4], &[3, 7]], expect!["input `b` got the shape [3, 7]; axis 0 (`N`) must be 2, as in `a`, where it got that length"]);
+    check(
+        TWO,
+        &[&[2, 4], &[3, 7]],
+        expect!["input `b` got the shape [3, 7]; axis 0 (`N`) must be 2, as in `a`, where it got that length"],
+    );
     check(TWO, &[&[2, 4]], expect!["input `b` got no shape; give one for [N,S]"]);
-    check(TWO, &[&[2, 4], &[2, 1 << 62]], expect!["input `b` got the shape [2, 4611686018427387904], which would make an axis of length 4611686018427387904, more than 2^40"]);
-    check(TWO, &[&[1 << 40, 4], &[1 << 40, 1 << 10]], expect!["input `b` got the shape [1099511627776, 1024], which would make a tensor of more than 2^42 elements"]);
+    check(
+        TWO,
+        &[&[2, 4], &[2, 1 << 62]],
+        expect![
+            "input `b` got the shape [2, 4611686018427387904], which would make an axis of length 4611686018427387904, more than 2^40"
+        ],
+    );
+    check(
+        TWO,
+        &[&[1 << 40, 4], &[1 << 40, 1 << 10]],
+        expect!["input `b` got the shape [1099511627776, 1024], which would make a tensor of more than 2^42 elements"],
+    );
 }
 
 #[test]
@@ -52,26 +74,54 @@ fn bounds_of_symbols_hold() {
     let mut graph = validate(graph(TWO)).expect("valid");
     (graph.symbols[0].min, graph.symbols[0].max) = (2, 8);
     graph.symbols[1].multiple_of = 32;
-    check_graph(&graph, &[&[1, 4], &[1, 32]], expect!["input `a` got the shape [1, 4]; axis 0 (`N`) must be between 2 and 8"]);
-    check_graph(&graph, &[&[2, 4], &[2, 33]], expect!["input `b` got the shape [2, 33]; axis 1 (`S`) must be a multiple of 32"]);
+    check_graph(
+        &graph,
+        &[&[1, 4], &[1, 32]],
+        expect!["input `a` got the shape [1, 4]; axis 0 (`N`) must be between 2 and 8"],
+    );
+    check_graph(
+        &graph,
+        &[&[2, 4], &[2, 33]],
+        expect!["input `b` got the shape [2, 33]; axis 1 (`S`) must be a multiple of 32"],
+    );
 }
 
 #[test]
 fn inputs_of_known_shape_need_not_be_given() {
-    check("input a f32[2]\n y = Relu(a)\n output y", &[], expect![[r#"
+    check(
+        "input a f32[2]\n y = Relu(a)\n output y",
+        &[],
+        expect![[r#"
         input %a: f32[2]
         %y: f32[2] = Relu(%a)  // y
         output %y
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn what_depends_on_data_is_named() {
-    check("input a f32[N]\n i = NonZero(a)\n y = Relu(i)\n output y", &[&[4]], expect!["node `i` (NonZero) makes `i`, whose shape depends on the data; only models with shapes that follow from the inputs' shapes run so far"]);
+    check(
+        "input a f32[N]\n i = NonZero(a)\n y = Relu(i)\n output y",
+        &[&[4]],
+        expect![
+            "node `i` (NonZero) makes `i`, whose shape depends on the data; only models with shapes that follow from the inputs' shapes run so far"
+        ],
+    );
 }
 
 #[test]
 fn contradictions_at_these_shapes_are_named() {
-    check("input a f32[N,4]\n input b f32[M,4]\n y = Add(a, b)\n output y", &[&[2, 4], &[3, 4]], expect!["node `y` (Add) cannot broadcast lengths 2 and 3 on axis 0 of the result; its inputs are f32[2,4], f32[3,4]"]);
-    check("input a f32[N,4]\n const t i64[2] = -1 3\n y = Reshape(a, t)\n output y", &[&[2, 4]], expect!["node `y` (Reshape) cannot divide 8 elements into rows of 3; its inputs are f32[2,4], i64[2]"]);
+    check(
+        "input a f32[N,4]\n input b f32[M,4]\n y = Add(a, b)\n output y",
+        &[&[2, 4], &[3, 4]],
+        expect![
+            "node `y` (Add) cannot broadcast lengths 2 and 3 on axis 0 of the result; its inputs are f32[2,4], f32[3,4]"
+        ],
+    );
+    check(
+        "input a f32[N,4]\n const t i64[2] = -1 3\n y = Reshape(a, t)\n output y",
+        &[&[2, 4]],
+        expect!["node `y` (Reshape) cannot divide 8 elements into rows of 3; its inputs are f32[2,4], i64[2]"],
+    );
 }

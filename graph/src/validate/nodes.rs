@@ -34,7 +34,11 @@ pub(super) fn check_edges(graph: &Graph, errors: &mut GraphErrors) {
         }
         for output in node.outputs.iter().flatten() {
             match graph.values.get(output.index()) {
-                None => errors.push(problem(node, format!("makes value number {}, which does not exist", output.0), IMPORTER)),
+                None => errors.push(problem(
+                    node,
+                    format!("makes value number {}, which does not exist", output.0),
+                    IMPORTER,
+                )),
                 Some(value) if value.role != Role::Computed => {
                     let what = format!("makes {}, which is an input or a constant", quoted(&value.name));
                     errors.push(problem(node, what, "the file is damaged"));
@@ -68,7 +72,11 @@ pub(super) fn check_edges(graph: &Graph, errors: &mut GraphErrors) {
         }
     }
     for what in graph.outputs.iter().filter(|id| id.index() < graph.values.len()).filter_map(dangling) {
-        errors.push(Problem::Value { value: "output".to_owned(), what: format!("is {what}"), remedy: "the file is damaged" });
+        errors.push(Problem::Value {
+            value: "output".to_owned(),
+            what: format!("is {what}"),
+            remedy: "the file is damaged",
+        });
     }
 }
 
@@ -94,7 +102,9 @@ pub(super) fn check_operators(graph: &Graph, errors: &mut GraphErrors) {
                 continue;
             }
             Err(LookupError::Unknown { .. }) => "is unknown".to_owned(),
-            Err(LookupError::TooNew { since, opset, .. }) => format!("came with opset {since} and the model says {opset}"),
+            Err(LookupError::TooNew { since, opset, .. }) => {
+                format!("came with opset {since} and the model says {opset}")
+            }
         };
         let (count, nodes) = unknown.entry((node.op.clone(), why)).or_default();
         *count += 1;
@@ -112,7 +122,13 @@ pub(super) fn check_operators(graph: &Graph, errors: &mut GraphErrors) {
         } else {
             "export the model without it, or with an opset that has it"
         };
-        errors.push(Problem::Operator { op: quoted(&op), why, count, nodes: format!("{}{more}", nodes.join(", ")), remedy });
+        errors.push(Problem::Operator {
+            op: quoted(&op),
+            why,
+            count,
+            nodes: format!("{}{more}", nodes.join(", ")),
+            remedy,
+        });
     }
 }
 
@@ -130,7 +146,9 @@ pub(crate) fn complete(node: &mut Node, schema: &Schema) -> Result<(), Problem> 
         _ if least == most => least.to_string(),
         _ => format!("{least} to {most}"),
     };
-    for (what, count, limits) in [("inputs", node.inputs.len(), schema.inputs), ("outputs", node.outputs.len(), schema.outputs)] {
+    for (what, count, limits) in
+        [("inputs", node.inputs.len(), schema.inputs), ("outputs", node.outputs.len(), schema.outputs)]
+    {
         if count < limits.0 || count > limits.1 {
             let what = format!("has {count} {what}, its operator takes {}", bound(limits));
             return Err(problem(node, what, "the file is damaged or its opset is wrong"));
@@ -144,7 +162,8 @@ pub(crate) fn complete(node: &mut Node, schema: &Schema) -> Result<(), Problem> 
         match schema.attribute(key) {
             None => {
                 let known: Vec<&str> = schema.attributes.iter().map(|known| known.name).collect();
-                let known = if known.is_empty() { "it has none".to_owned() } else { format!("it has {}", known.join(", ")) };
+                let known =
+                    if known.is_empty() { "it has none".to_owned() } else { format!("it has {}", known.join(", ")) };
                 let what = format!("has an attribute {} that its operator does not have ({known})", quoted(key));
                 return Err(problem(node, what, "export the model anew, or correct the opset"));
             }

@@ -15,7 +15,13 @@ pub(super) fn sort(graph: &mut Graph, errors: &mut GraphErrors) {
         }
     }
     let sources = |node: &crate::Node| -> Vec<usize> {
-        node.inputs.iter().flatten().map(|id| producer[id.index()]).filter(|index| *index != NONE).map(|index| index as usize).collect()
+        node.inputs
+            .iter()
+            .flatten()
+            .map(|id| producer[id.index()])
+            .filter(|index| *index != NONE)
+            .map(|index| index as usize)
+            .collect()
     };
     if graph.nodes.iter().enumerate().all(|(index, node)| sources(node).iter().all(|source| *source < index)) {
         return;
@@ -40,7 +46,8 @@ pub(super) fn sort(graph: &mut Graph, errors: &mut GraphErrors) {
             fill[source] += 1;
         }
     }
-    let mut ready: BinaryHeap<Reverse<usize>> = (0..waits.len()).filter(|index| waits[*index] == 0).map(Reverse).collect();
+    let mut ready: BinaryHeap<Reverse<usize>> =
+        (0..waits.len()).filter(|index| waits[*index] == 0).map(Reverse).collect();
     let mut order = Vec::with_capacity(waits.len());
     while let Some(Reverse(index)) = ready.pop() {
         order.push(index);
@@ -55,7 +62,11 @@ pub(super) fn sort(graph: &mut Graph, errors: &mut GraphErrors) {
     if order.len() < graph.nodes.len() {
         let stuck = waits.iter().position(|waits| *waits > 0).expect("fewer sorted than there are: one waits");
         let node = &graph.nodes[stuck];
-        errors.push(Problem::Cycle { node: node.label(), op: crate::text::clipped(&node.op), count: graph.nodes.len() - order.len() });
+        errors.push(Problem::Cycle {
+            node: node.label(),
+            op: crate::text::clipped(&node.op),
+            count: graph.nodes.len() - order.len(),
+        });
         return;
     }
     let mut nodes: Vec<Option<crate::Node>> = std::mem::take(&mut graph.nodes).into_iter().map(Some).collect();

@@ -43,46 +43,64 @@ mod hostile {
             let z = name(graph, "z");
             graph.nodes[0].inputs[0] = Some(z);
         });
-        check_refused(ring, expect![[r#"
+        check_refused(
+            ring,
+            expect![[r#"
             the model is not valid:
-              node `y` (Relu) depends on its own result, 2 nodes are in or behind such rings; the file is damaged"#]]);
+              node `y` (Relu) depends on its own result, 2 nodes are in or behind such rings; the file is damaged"#]],
+        );
     }
 
     #[test]
     fn node_that_reads_itself() {
         let own = changed(|graph| graph.nodes[0].inputs[0] = graph.nodes[0].outputs[0]);
-        check_refused(own, expect![[r#"
+        check_refused(
+            own,
+            expect![[r#"
             the model is not valid:
-              node `y` (Relu) depends on its own result, 2 nodes are in or behind such rings; the file is damaged"#]]);
+              node `y` (Relu) depends on its own result, 2 nodes are in or behind such rings; the file is damaged"#]],
+        );
     }
 
     #[test]
     fn input_number_beyond_the_values() {
-        check_refused(changed(|graph| graph.nodes[0].inputs[0] = Some(ValueId(u32::MAX))), expect![[r#"
+        check_refused(
+            changed(|graph| graph.nodes[0].inputs[0] = Some(ValueId(u32::MAX))),
+            expect![[r#"
             the model is not valid:
-              node (unnamed, makes value 1) (Relu) uses value number 4294967295, which does not exist; the file is damaged"#]]);
+              node (unnamed, makes value 1) (Relu) uses value number 4294967295, which does not exist; the file is damaged"#]],
+        );
     }
 
     #[test]
     fn output_number_beyond_the_values() {
-        check_refused(changed(|graph| graph.nodes[1].outputs[0] = Some(ValueId(99))), expect![[r#"
+        check_refused(
+            changed(|graph| graph.nodes[1].outputs[0] = Some(ValueId(99))),
+            expect![[r#"
             the model is not valid:
               node (unnamed, makes value 99) (Add) makes value number 99, which does not exist; the importer is at fault
-              value output is `z`, which no node makes; the file is damaged"#]]);
+              value output is `z`, which no node makes; the file is damaged"#]],
+        );
     }
 
     #[test]
     fn graph_output_beyond_the_values() {
-        check_refused(changed(|graph| graph.outputs.push(ValueId(1000))), expect![[r#"
+        check_refused(
+            changed(|graph| graph.outputs.push(ValueId(1000))),
+            expect![[r#"
             the model is not valid:
-              value number 1000 is an output of the graph and does not exist; the importer is at fault"#]]);
+              value number 1000 is an output of the graph and does not exist; the importer is at fault"#]],
+        );
     }
 
     #[test]
     fn value_without_a_producer() {
-        check_refused(changed(|graph| drop(graph.nodes.remove(0))), expect![[r#"
+        check_refused(
+            changed(|graph| drop(graph.nodes.remove(0))),
+            expect![[r#"
             the model is not valid:
-              node (unnamed, makes value 2) (Add) uses `y`, which no node makes; the file is damaged"#]]);
+              node (unnamed, makes value 2) (Add) uses `y`, which no node makes; the file is damaged"#]],
+        );
     }
 
     #[test]
@@ -100,31 +118,43 @@ mod hostile {
 
     #[test]
     fn node_that_makes_an_input() {
-        check_refused(changed(|graph| graph.nodes[1].outputs[0] = graph.nodes[0].inputs[0]), expect![[r#"
+        check_refused(
+            changed(|graph| graph.nodes[1].outputs[0] = graph.nodes[0].inputs[0]),
+            expect![[r#"
             the model is not valid:
               node (unnamed, makes value 0) (Add) makes `x`, which is an input or a constant; the file is damaged
-              value output is `z`, which no node makes; the file is damaged"#]]);
+              value output is `z`, which no node makes; the file is damaged"#]],
+        );
     }
 
     #[test]
     fn no_outputs() {
-        check_refused(changed(|graph| graph.outputs.clear()), expect![[r#"
+        check_refused(
+            changed(|graph| graph.outputs.clear()),
+            expect![[r#"
             the model is not valid:
-              the graph has no outputs; export the model with at least one"#]]);
+              the graph has no outputs; export the model with at least one"#]],
+        );
     }
 
     #[test]
     fn output_listed_twice() {
-        check_refused(changed(|graph| graph.outputs.push(graph.outputs[0])), expect![[r#"
+        check_refused(
+            changed(|graph| graph.outputs.push(graph.outputs[0])),
+            expect![[r#"
             the model is not valid:
-              value `z` is listed twice as an output of the graph; the importer is at fault"#]]);
+              value `z` is listed twice as an output of the graph; the importer is at fault"#]],
+        );
     }
 
     #[test]
     fn input_that_is_not_listed() {
-        check_refused(changed(|graph| graph.inputs.clear()), expect![[r#"
+        check_refused(
+            changed(|graph| graph.inputs.clear()),
+            expect![[r#"
             the model is not valid:
-              value `x` is an input that the graph does not list; the importer is at fault"#]]);
+              value `x` is an input that the graph does not list; the importer is at fault"#]],
+        );
     }
 
     #[test]
@@ -187,45 +217,63 @@ mod hostile {
 
     #[test]
     fn symbol_number_beyond_the_symbols() {
-        check_refused(changed(|graph| graph.values[0].shape = Some(vec![Dim::Symbol(SymbolId(7))])), expect![[r#"
+        check_refused(
+            changed(|graph| graph.values[0].shape = Some(vec![Dim::Symbol(SymbolId(7))])),
+            expect![[r#"
             the model is not valid:
-              value `x` has the symbol number 7 of 1; the importer is at fault"#]]);
+              value `x` has the symbol number 7 of 1; the importer is at fault"#]],
+        );
     }
 
     #[test]
     fn rank_of_a_million() {
-        check_refused(changed(|graph| graph.values[0].shape = Some(vec![Dim::Known(1); 1_000_000])), expect![[r#"
+        check_refused(
+            changed(|graph| graph.values[0].shape = Some(vec![Dim::Known(1); 1_000_000])),
+            expect![[r#"
             the model is not valid:
-              value `x` has rank 1000000; tensors have at most 64 axes"#]]);
+              value `x` has rank 1000000; tensors have at most 64 axes"#]],
+        );
     }
 
     #[test]
     fn axis_of_2_to_the_63() {
-        check_refused(changed(|graph| graph.values[0].shape = Some(vec![Dim::Known(1 << 63)])), expect![[r#"
+        check_refused(
+            changed(|graph| graph.values[0].shape = Some(vec![Dim::Known(1 << 63)])),
+            expect![[r#"
             the model is not valid:
-              value `x` would make an axis of length 9223372036854775808, more than 2^40; such a tensor cannot be held"#]]);
+              value `x` would make an axis of length 9223372036854775808, more than 2^40; such a tensor cannot be held"#]],
+        );
     }
 
     #[test]
     fn product_that_overflows() {
-        check_refused(changed(|graph| graph.values[0].shape = Some(vec![Dim::Known(1 << 40); 3])), expect![[r#"
+        check_refused(
+            changed(|graph| graph.values[0].shape = Some(vec![Dim::Known(1 << 40); 3])),
+            expect![[r#"
             the model is not valid:
-              value `x` would make a tensor of more than 2^42 elements; such a tensor cannot be held"#]]);
+              value `x` would make a tensor of more than 2^42 elements; such a tensor cannot be held"#]],
+        );
     }
 
     #[test]
     fn product_that_overflows_behind_an_axis_of_0() {
         let shape = vec![Dim::Known(0), Dim::Known(1 << 40), Dim::Known(1 << 40)];
-        check_refused(changed(|graph| graph.values[0].shape = Some(shape)), expect![[r#"
+        check_refused(
+            changed(|graph| graph.values[0].shape = Some(shape)),
+            expect![[r#"
             the model is not valid:
-              value `x` would make a tensor of more than 2^42 elements; such a tensor cannot be held"#]]);
+              value `x` would make a tensor of more than 2^42 elements; such a tensor cannot be held"#]],
+        );
     }
 
     #[test]
     fn input_without_a_type() {
-        check_refused(changed(|graph| graph.values[0].dtype = None), expect![[r#"
+        check_refused(
+            changed(|graph| graph.values[0].dtype = None),
+            expect![[r#"
             the model is not valid:
-              value `x` has no element type; inputs need one"#]]);
+              value `x` has no element type; inputs need one"#]],
+        );
     }
 
     fn with_constant(dtype: Option<DType>, shape: Option<Vec<Dim>>, content: Content) -> Graph {
@@ -237,41 +285,56 @@ mod hostile {
     #[test]
     fn constant_that_is_too_short() {
         let bytes = Content::Bytes(vec![0; 7].into());
-        check_refused(with_constant(Some(DType::F32), Some(vec![Dim::Known(2)]), bytes), expect![[r#"
+        check_refused(
+            with_constant(Some(DType::F32), Some(vec![Dim::Known(2)]), bytes),
+            expect![[r#"
             the model is not valid:
-              value `c` has 7 bytes where f32[2] takes 8; the file is damaged or was cut off"#]]);
+              value `c` has 7 bytes where f32[2] takes 8; the file is damaged or was cut off"#]],
+        );
     }
 
     #[test]
     fn weight_of_another_length() {
         let weight = Weight { source: 0, offset: 0, length: 4, encoding: "raw-le".to_owned() };
         let shape = Some(vec![Dim::Known(1 << 20), Dim::Known(1 << 20)]);
-        check_refused(with_constant(Some(DType::F32), shape, Content::Weight(weight)), expect![[r#"
+        check_refused(
+            with_constant(Some(DType::F32), shape, Content::Weight(weight)),
+            expect![[r#"
             the model is not valid:
-              value `c` has 4 bytes where f32[1048576, 1048576] takes 4398046511104; the file is damaged or was cut off"#]]);
+              value `c` has 4 bytes where f32[1048576, 1048576] takes 4398046511104; the file is damaged or was cut off"#]],
+        );
     }
 
     #[test]
     fn weight_whose_end_overflows() {
         let weight = Weight { source: 0, offset: u64::MAX, length: 4, encoding: "raw-le".to_owned() };
-        check_refused(with_constant(Some(DType::F32), Some(vec![Dim::Known(1)]), Content::Weight(weight)), expect![[r#"
+        check_refused(
+            with_constant(Some(DType::F32), Some(vec![Dim::Known(1)]), Content::Weight(weight)),
+            expect![[r#"
             the model is not valid:
-              value `c` lies at byte 18446744073709551615 with 4 bytes; the file is damaged"#]]);
+              value `c` lies at byte 18446744073709551615 with 4 bytes; the file is damaged"#]],
+        );
     }
 
     #[test]
     fn constant_without_a_shape() {
-        check_refused(with_constant(Some(DType::F32), None, Content::Bytes(vec![].into())), expect![[r#"
+        check_refused(
+            with_constant(Some(DType::F32), None, Content::Bytes(vec![].into())),
+            expect![[r#"
             the model is not valid:
-              value `c` is a constant without a known type and shape; constants need both"#]]);
+              value `c` is a constant without a known type and shape; constants need both"#]],
+        );
     }
 
     #[test]
     fn constant_of_strings() {
         let bytes = Content::Bytes(vec![].into());
-        check_refused(with_constant(Some(DType::String), Some(vec![Dim::Known(1)]), bytes), expect![[r#"
+        check_refused(
+            with_constant(Some(DType::String), Some(vec![Dim::Known(1)]), bytes),
+            expect![[r#"
             the model is not valid:
-              value `c` is a constant of strings; do the text processing before the model"#]]);
+              value `c` is a constant of strings; do the text processing before the model"#]],
+        );
     }
 
     #[test]
@@ -285,28 +348,37 @@ mod hostile {
             d = Gelu(c)
             output d",
         );
-        check_refused(unknown, expect![[r#"
+        check_refused(
+            unknown,
+            expect![[r#"
             the model is not valid:
               operator `Frobnicate` is unknown, 1 nodes use it (`c`); export the model without it, or with an opset that has it
               operator `Gelu` came with opset 20 and the model says 13, 1 nodes use it (`d`); export the model without it, or with an opset that has it
-              operator `com.microsoft.FusedConv` is unknown, 2 nodes use it (`a`, `b`); export the model with standard ONNX operators only (for ONNX Runtime: without its graph optimisations)"#]]);
+              operator `com.microsoft.FusedConv` is unknown, 2 nodes use it (`a`, `b`); export the model with standard ONNX operators only (for ONNX Runtime: without its graph optimisations)"#]],
+        );
     }
 
     #[test]
     fn opsets_that_are_not_read() {
-        check_refused(graph("opset 6\n input x f32[4]\n y = Relu(x)\n opset 99\n z = Relu(y)\n output z"), expect![[r#"
+        check_refused(
+            graph("opset 6\n input x f32[4]\n y = Relu(x)\n opset 99\n z = Relu(y)\n output z"),
+            expect![[r#"
             the model is not valid:
               1 nodes say opset 6, which is not read (only 7 to 28); convert the model with onnx.version_converter
-              1 nodes say opset 99, which is not read (only 7 to 28); convert the model with onnx.version_converter"#]]);
+              1 nodes say opset 99, which is not read (only 7 to 28); convert the model with onnx.version_converter"#]],
+        );
     }
 
     #[test]
     fn counts_of_operands() {
-        check_refused(graph("input x f32[4]\n y = Add(x)\n z = Where(x, _, y)\n w, v = Relu(z)\n output w"), expect![[r#"
+        check_refused(
+            graph("input x f32[4]\n y = Add(x)\n z = Where(x, _, y)\n w, v = Relu(z)\n output w"),
+            expect![[r#"
             the model is not valid:
               node `y` (Add) has 1 inputs, its operator takes 2; the file is damaged or its opset is wrong
               node `z` (Where) leaves out input 1, which is not optional; the file is damaged
-              node `w` (Relu) has 2 outputs, its operator takes 1; the file is damaged or its opset is wrong"#]]);
+              node `w` (Relu) has 2 outputs, its operator takes 1; the file is damaged or its opset is wrong"#]],
+        );
     }
 
     #[test]
@@ -319,12 +391,15 @@ mod hostile {
             d = Conv(c, x) group=1.5
             output d",
         );
-        check_refused(wrong, expect![[r#"
+        check_refused(
+            wrong,
+            expect![[r#"
             the model is not valid:
               node `a` (Softmax) has an attribute `axis` that is not of the type Integer; the file is damaged
               node `b` (Concat) lacks the attribute `axis`; the file is damaged
               node `c` (Relu) has an attribute `alpha` that its operator does not have (it has none); export the model anew, or correct the opset
-              node `d` (Conv) has an attribute `group` that is not of the type Integer; the file is damaged"#]]);
+              node `d` (Conv) has an attribute `group` that is not of the type Integer; the file is damaged"#]],
+        );
     }
 
     #[test]
@@ -333,25 +408,34 @@ mod hostile {
             graph.nodes[0].attributes.insert("value".to_owned(), Attribute::Value(ValueId(77)));
             graph.nodes[1].attributes.insert("value".to_owned(), Attribute::Value(ValueId(0)));
         });
-        check_refused(wrong, expect![[r#"
+        check_refused(
+            wrong,
+            expect![[r#"
             the model is not valid:
               node (unnamed, makes value 1) (Relu) has an attribute `value` that is not a constant of the graph; the importer is at fault
-              node (unnamed, makes value 2) (Add) has an attribute `value` that is not a constant of the graph; the importer is at fault"#]]);
+              node (unnamed, makes value 2) (Add) has an attribute `value` that is not a constant of the graph; the importer is at fault"#]],
+        );
     }
 
     #[test]
     fn epilogues_are_not_for_importers() {
         let step = Epilogue { op: "Relu".to_owned(), input: Some(1 << 40), attributes: Default::default() };
-        check_refused(changed(|graph| graph.nodes[0].epilogue.push(step)), expect![[r#"
+        check_refused(
+            changed(|graph| graph.nodes[0].epilogue.push(step)),
+            expect![[r#"
             the model is not valid:
-              node (unnamed, makes value 1) (Relu) has an epilogue; the importer is at fault"#]]);
+              node (unnamed, makes value 1) (Relu) has an epilogue; the importer is at fault"#]],
+        );
     }
 
     #[test]
     fn too_many_outputs_of_a_node() {
-        check_refused(changed(|graph| graph.nodes[0].outputs.resize(5000, None)), expect![[r#"
+        check_refused(
+            changed(|graph| graph.nodes[0].outputs.resize(5000, None)),
+            expect![[r#"
             the model is not valid:
-              node (unnamed, makes value 1) (Relu) has 5000 outputs, more than 4096; split the node"#]]);
+              node (unnamed, makes value 1) (Relu) has 5000 outputs, more than 4096; split the node"#]],
+        );
     }
 
     #[test]
@@ -369,9 +453,12 @@ mod hostile {
     fn too_many_nodes() {
         let mut many = plain();
         many.nodes = vec![many.nodes[0].clone(); NODES_MAX + 1];
-        check_refused(many, expect![[r#"
+        check_refused(
+            many,
+            expect![[r#"
             the model is not valid:
-              the graph has 1000001 nodes, more than 1000000; split the model"#]]);
+              the graph has 1000001 nodes, more than 1000000; split the model"#]],
+        );
     }
 }
 
@@ -380,13 +467,16 @@ mod accepted {
 
     #[test]
     fn nodes_in_any_order() {
-        check_accepted("input x f32[4]\n d = Add(b, c)\n c = Exp(b)\n b = Relu(x)\n output d", expect![[r#"
+        check_accepted(
+            "input x f32[4]\n d = Add(b, c)\n c = Exp(b)\n b = Relu(x)\n output d",
+            expect![[r#"
             input %x: f32[4]
             %b: f32[4] = Relu(%x)  // b
             %c: f32[4] = Exp(%b)  // c
             %d: f32[4] = Add(%b, %c)  // d
             output %d
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
@@ -410,21 +500,27 @@ mod accepted {
 
     #[test]
     fn clip_of_opset_6() {
-        check_accepted("opset 10\n input x f32[4]\n y = Clip(x) min=0.0 max=6.0\n z = Clip(y) max=5.5\n output z", expect![[r#"
+        check_accepted(
+            "opset 10\n input x f32[4]\n y = Clip(x) min=0.0 max=6.0\n z = Clip(y) max=5.5\n output z",
+            expect![[r#"
             input %x: f32[4]
             %y: f32[4] = Clip(%x, const f32[] [0.0], const f32[] [6.0])  // y
             %z: f32[4] = Clip(%y, _, const f32[] [5.5])  // z
             output %z
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
     fn clip_bounds_have_the_type_of_the_data() {
-        check_accepted("opset 10\n input x f16[4]\n y = Clip(x) min=0.0 max=6.0\n output y", expect![[r#"
+        check_accepted(
+            "opset 10\n input x f16[4]\n y = Clip(x) min=0.0 max=6.0\n output y",
+            expect![[r#"
             input %x: f16[4]
             %y: f16[4] = Clip(%x, const f16[] [0.0], const f16[] [6.0])  // y
             output %y
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
@@ -475,33 +571,45 @@ mod accepted {
 
     #[test]
     fn softmax_of_opset_11_works_on_rows() {
-        check_accepted("opset 11\n input x f32[2,3,4]\n y = Softmax(x) axis=1\n output y", expect![[r#"
+        check_accepted(
+            "opset 11\n input x f32[2,3,4]\n y = Softmax(x) axis=1\n output y",
+            expect![[r#"
             input %x: f32[2,3,4]
             %y~2: f32[2,12] = Flatten(%x) {axis=1}  // y
             %y~3: f32[2,12] = Softmax(%y~2) {axis=-1}  // y
             %y~4: i64[3] = Shape(%x) {start=0}  // y
             %y: f32[2,3,4] = Reshape(%y~3, %y~4) {allowzero=0}  // y
             output %y
-        "#]]);
-        check_accepted("opset 11\n input x f32[2,3,1,1]\n y = Softmax(x)\n output y", expect![[r#"
+        "#]],
+        );
+        check_accepted(
+            "opset 11\n input x f32[2,3,1,1]\n y = Softmax(x)\n output y",
+            expect![[r#"
             input %x: f32[2,3,1,1]
             %y: f32[2,3,1,1] = Softmax(%x) {axis=1}  // y
             output %y
-        "#]]);
-        check_accepted("opset 11\n input x f32[2,3]\n y = LogSoftmax(x) axis=-1\n output y", expect![[r#"
+        "#]],
+        );
+        check_accepted(
+            "opset 11\n input x f32[2,3]\n y = LogSoftmax(x) axis=-1\n output y",
+            expect![[r#"
             input %x: f32[2,3]
             %y: f32[2,3] = LogSoftmax(%x) {axis=1}  // y
             output %y
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
     fn upsample_is_an_asymmetric_resize() {
-        check_accepted("opset 7\n input x f32[1,1,4,4]\n y = Upsample(x) scales=[1.0,1.0,2.0,2.0]\n output y", expect![[r#"
+        check_accepted(
+            "opset 7\n input x f32[1,1,4,4]\n y = Upsample(x) scales=[1.0,1.0,2.0,2.0]\n output y",
+            expect![[r#"
             input %x: f32[1,1,4,4]
             %y: f32[1,1,8,8] = Resize(%x, _, const f32[4] [1.0,1.0,2.0,2.0]) {antialias=0, coordinate_transformation_mode=asymmetric, cubic_coeff_a=-0.75, exclude_outside=0, extrapolation_value=0.0, keep_aspect_ratio_policy=stretch, mode=nearest, nearest_mode=floor}  // y
             output %y
-        "#]]);
+        "#]],
+        );
         check_accepted(
             "opset 10\n input x f32[1,1,4,4]\n const s f32[4] = 1 1 2 2\n y = Resize(x, s) mode=bilinear\n output y",
             expect![[r#"
@@ -578,16 +686,22 @@ mod accepted {
 
     #[test]
     fn constant_with_two_contents_is_refused() {
-        check_refused(graph("y = Constant() value_int=1 value_float=0.5\n output y"), expect![[r#"
+        check_refused(
+            graph("y = Constant() value_int=1 value_float=0.5\n output y"),
+            expect![[r#"
             the model is not valid:
-              node `y` (Constant) does not have exactly one attribute; the file is damaged"#]]);
+              node `y` (Constant) does not have exactly one attribute; the file is damaged"#]],
+        );
     }
 
     #[test]
     fn training_is_refused() {
         let training = "opset 15\n input x f32[1,2,2]\n const p f32[2] = 1\n y = BatchNormalization(x, p, p, p, p) training_mode=1\n output y";
-        check_refused(graph(training), expect![[r#"
+        check_refused(
+            graph(training),
+            expect![[r#"
             the model is not valid:
-              node `y` (BatchNormalization) is in training mode; export the model for inference"#]]);
+              node `y` (BatchNormalization) is in training mode; export the model for inference"#]],
+        );
     }
 }

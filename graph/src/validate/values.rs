@@ -52,7 +52,10 @@ fn symbols(graph: &Graph, errors: &mut GraphErrors) {
             complain("has the name of another one".to_owned(), "names are unique in a model");
         }
         if symbol.min > symbol.max {
-            complain(format!("is at least {} and at most {}", symbol.min, symbol.max), "give a range that is not empty");
+            complain(
+                format!("is at least {} and at most {}", symbol.min, symbol.max),
+                "give a range that is not empty",
+            );
         }
         if symbol.min > AXIS_MAX {
             complain(format!("is at least {}", symbol.min), "axes are at most 2^40 long");
@@ -96,14 +99,19 @@ fn check_constant(value: &Value, content: &Content) -> Option<(String, &'static 
     if dtype == DType::String {
         return Some(("is a constant of strings".to_owned(), "do the text processing before the model"));
     }
-    let Some((elements, expected)) = crate::tensor::elements(&shape).and_then(|count| Some((count, dtype.bytes(count)?))) else {
+    let Some((elements, expected)) =
+        crate::tensor::elements(&shape).and_then(|count| Some((count, dtype.bytes(count)?)))
+    else {
         return Some(("has a shape that overflows".to_owned(), "such a tensor cannot be held"));
     };
     let (fits, given) = match content {
         Content::Bytes(bytes) => (bytes.len() as u64 == expected, bytes.len() as u64),
         Content::Weight(weight) => {
             if weight.offset.checked_add(weight.length).is_none() {
-                return Some((format!("lies at byte {} with {} bytes", weight.offset, weight.length), "the file is damaged"));
+                return Some((
+                    format!("lies at byte {} with {} bytes", weight.offset, weight.length),
+                    "the file is damaged",
+                ));
             }
             (weight_fits(weight, dtype, elements, expected), weight.length)
         }
@@ -140,7 +148,11 @@ fn interface(graph: &Graph, errors: &mut GraphErrors) {
                 }),
                 Some(value) => {
                     let mut complain = |what: String| {
-                        errors.push(Problem::Value { value: quoted(&value.name), what, remedy: "the importer is at fault" });
+                        errors.push(Problem::Value {
+                            value: quoted(&value.name),
+                            what,
+                            remedy: "the importer is at fault",
+                        });
                     };
                     if !seen.insert(*id) {
                         complain(format!("is listed twice as an {what} of the graph"));

@@ -235,7 +235,7 @@ fn random(into: &mut [u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Scratch, chip_with, quick};
+    use super::super::testing::{Scratch, chip_with, patient};
     use super::super::{ChipInstance, LoadOptions, Plugin, Runtime, RuntimeOptions};
     use super::*;
     use std::os::unix::fs::PermissionsExt;
@@ -269,7 +269,7 @@ mod tests {
 
         #[track_caller]
         fn check(&self, cached: bool) {
-            let plugin = self.load("chip.wasm", &quick());
+            let plugin = self.load("chip.wasm", &patient());
             assert_eq!(plugin.compiled().cached, cached);
             let mut instance = ChipInstance::new(&plugin).unwrap();
             instance.reserve(65536).unwrap();
@@ -296,7 +296,7 @@ mod tests {
             assert_eq!(entry.metadata().unwrap().mode() & 0o777, 0o600, "{:?}", entry.path());
         }
         // Without safepoints it is other code.
-        let bare = LoadOptions { safepoints: false, ..quick() };
+        let bare = LoadOptions { safepoints: false, ..patient() };
         assert!(!host.load("chip.wasm", &bare).compiled().cached);
         assert_eq!(host.compiled().len(), 2);
     }
@@ -332,10 +332,10 @@ mod tests {
         host.check(false);
         let first = host.compiled().remove(0);
         host.scratch.file("other.wasm", &chip_with(|text| text.replace("wat-chip", "wat-wasp")));
-        assert_eq!(host.load("other.wasm", &quick()).id(), "wat-wasp");
+        assert_eq!(host.load("other.wasm", &patient()).id(), "wat-wasp");
         let other = host.compiled().into_iter().find(|path| *path != first).unwrap();
         fs::copy(&other, &first).unwrap();
-        let plugin = host.load("chip.wasm", &quick());
+        let plugin = host.load("chip.wasm", &patient());
         assert!(!plugin.compiled().cached);
         assert_eq!(plugin.id(), "wat-chip");
     }
@@ -362,9 +362,11 @@ mod tests {
         fs::set_permissions(host.directory(), fs::Permissions::from_mode(0o700)).unwrap();
         host.check(true);
 
-        let target = host.scratch.0.join("elsewhere");
-        fs::rename(host.compiled().remove(0), &target).unwrap();
-        std::os::unix::fs::symlink(&target, &file).unwrap();
+        for (number, file) in host.compiled().into_iter().enumerate() {
+            let target = host.scratch.0.join(format!("elsewhere{number}"));
+            fs::rename(&file, &target).unwrap();
+            std::os::unix::fs::symlink(&target, &file).unwrap();
+        }
         host.check(false);
     }
 
@@ -377,13 +379,13 @@ mod tests {
         for number in 1..4 {
             let name = format!("chip{number}.wasm");
             host.scratch.file(&name, &chip_with(|text| text.replace("wat-chip", &format!("wat-chi{number}"))));
-            host.load(&name, &quick());
+            host.load(&name, &patient());
             // File times have a granularity.
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
         assert_eq!(host.compiled().len(), 2);
-        assert!(host.load("chip3.wasm", &quick()).compiled().cached);
-        assert!(!host.load("chip1.wasm", &quick()).compiled().cached);
+        assert!(host.load("chip3.wasm", &patient()).compiled().cached);
+        assert!(!host.load("chip1.wasm", &patient()).compiled().cached);
         host.cache_bytes = size / 2;
         host.check(false);
         host.check(false);

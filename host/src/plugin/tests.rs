@@ -1,15 +1,20 @@
 //! Chips, good and bad, through the doors that the host uses.
 
-use super::testing::{chip, chip_with, component, load, mode, quick, runtime};
-use super::{ChipInstance, Kind, PluginError};
+use super::testing::{Scratch, chip, chip_with, hasty_chip, load, mode, patient, quick, runtime};
+use super::{ChipInstance, Kind, Plugin, PluginError};
 use crate::memory::{Mapping, Region, Sharing};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 use sunmao_plugin_sdk::{ErrorCode, abi};
 
 const PAGE: u64 = 65536;
 
 fn with_arena(bytes: u64) -> ChipInstance {
-    let mut instance = ChipInstance::new(&chip()).unwrap();
+    arena_of(&chip(), bytes)
+}
+
+fn arena_of(plugin: &Arc<Plugin>, bytes: u64) -> ChipInstance {
+    let mut instance = ChipInstance::new(plugin).unwrap();
     instance.reserve(bytes).unwrap();
     instance
 }
@@ -133,42 +138,33 @@ fn what_traps_is_dead_and_its_successor_is_not() {
 
 #[test]
 fn whatever_does_not_come_back_is_stopped() {
-    let limit = chip().limits().deadline;
+    let limit = hasty_chip().limits().deadline;
     for bad in [mode::SPIN, mode::SPIN_INSIDE, mode::SPIN_MEMORY, mode::CALL_TREE, mode::FILL] {
-        let mut instance = with_arena(256 << 20);
+        let mut instance = arena_of(&hasty_chip(), 256 << 20);
         let started = Instant::now();
         let error = instance.run(bad, 1, 0, 1, 0).unwrap_err();
-        let took = started.elapsed();
         assert!(matches!(error, PluginError::Deadline { call: "run", .. }), "{bad}: {error}");
-        assert!(took >= limit, "{bad}: {took:?}");
-        // The machine may be busy with other tests; the bench measures the real figure.
-        assert!(took < limit + Duration::from_millis(200), "{bad}: {took:?}");
+        // How soon after it is the bench's question: the machine may be busy with other tests.
+        assert!(started.elapsed() >= limit, "{bad}");
         assert!(instance.is_dead());
     }
 }
 
 #[test]
-fn deadlines_of_many_instances_do_not_mix() {
-    let threads: Vec<_> = (0..4)
-        .map(|number| {
-            std::thread::spawn(move || {
-                for round in 0..5 {
-                    let mut instance = with_arena(PAGE);
-                    if (number + round) % 2 == 0 {
-                        let error = instance.run(mode::SPIN, 1, 0, 1, 0).unwrap_err();
-                        assert!(matches!(error, PluginError::Deadline { .. }));
-                    } else {
-                        for _ in 0..10_000 {
-                            instance.run(mode::OK, 1, 0, 1, 0).unwrap();
-                        }
-                    }
-                }
-            })
-        })
-        .collect();
-    for thread in threads {
-        thread.join().unwrap();
+fn a_deadline_stops_the_instance_that_passed_it_and_no_other() {
+    let mut others: Vec<_> = (0..4).map(|_| with_arena(PAGE)).collect();
+    let spinning = std::thread::spawn(|| {
+        for _ in 0..5 {
+            let error = arena_of(&hasty_chip(), PAGE).run(mode::SPIN, 1, 0, 1, 0).unwrap_err();
+            assert!(matches!(error, PluginError::Deadline { .. }));
+        }
+    });
+    while !spinning.is_finished() {
+        for instance in &mut others {
+            instance.run(mode::OK, 100, 0, 1, 0).unwrap();
+        }
     }
+    spinning.join().unwrap();
 }
 
 #[test]
@@ -196,7 +192,7 @@ fn an_arena_is_made_once_and_where_the_host_saw_it() {
     assert!(matches!(instance.reserve(PAGE), Err(PluginError::Misuse { .. })));
 
     let liar = chip_with(|text| text.replace("(;reserve;) (i32.const 0)", "(i32.const -65536)"));
-    let mut instance = ChipInstance::new(&load(&liar, &quick()).unwrap()).unwrap();
+    let mut instance = ChipInstance::new(&load(&liar, &patient()).unwrap()).unwrap();
     let error = instance.reserve(PAGE).unwrap_err();
     assert!(matches!(error, PluginError::Broken { .. }), "{error}");
     assert!(instance.is_dead());
@@ -212,17 +208,17 @@ fn a_large_arena_takes_no_memory() {
 
 #[track_caller]
 fn refusal(bytes: &[u8]) -> PluginError {
-    load(bytes, &quick()).unwrap_err()
+    load(bytes, &patient()).unwrap_err()
 }
 
 #[test]
 fn what_breaks_while_it_is_loaded_is_refused() {
     let loops = chip_with(|text| text.replace("(;describe;)", "(loop $l (br $l))"));
-    assert!(matches!(refusal(&loops), PluginError::Deadline { call: "describe", .. }));
+    assert!(matches!(load(&loops, &quick()).unwrap_err(), PluginError::Deadline { call: "describe", .. }));
     let traps = chip_with(|text| text.replace("(;describe;)", "unreachable"));
     assert!(matches!(refusal(&traps), PluginError::Trap { call: "describe", .. }));
     let starts = chip_with(|text| text.replace("(;describe;)", "").replacen("(func $ok", "(start $go) (func $go (loop $l (br $l))) (func $ok", 1));
-    assert!(matches!(refusal(&starts), PluginError::Deadline { call: "instantiate", .. }));
+    assert!(matches!(load(&starts, &quick()).unwrap_err(), PluginError::Deadline { call: "instantiate", .. }));
     let nonsense = chip_with(|text| text.replace(r#""wat-chip""#, r#""WAT chip""#));
     assert!(matches!(refusal(&nonsense), PluginError::Broken { call: "describe", .. }));
     let huge = chip_with(|text| text.replace(r#"(memory (export "memory") 16)"#, r#"(memory (export "memory") 4096)"#));
@@ -237,7 +233,7 @@ fn what_breaks_while_it_is_loaded_is_refused() {
 #[test]
 fn a_pin_is_kept() {
     let bytes = chip_with(|text| text);
-    let mut options = quick();
+    let mut options = patient();
     options.pin = Some(super::Digest::of(&bytes));
     load(&bytes, &options).unwrap();
     options.pin = Some(super::Digest::of(b"another"));
@@ -247,7 +243,7 @@ fn a_pin_is_kept() {
 
 #[test]
 fn files_that_are_no_plugins_are_refused() {
-    let scratch = super::testing::Scratch::new();
+    let scratch = Scratch::new();
     let load = |path: &std::path::Path| runtime().load(path, &quick()).unwrap_err();
     assert!(matches!(load(&scratch.0.join("nothing.wasm")), PluginError::Unreadable { .. }));
     assert!(matches!(load(&scratch.0), PluginError::Refused { .. }));
@@ -282,5 +278,4 @@ fn a_component_without_the_exports_is_refused() {
     let empty = r#"(component (instance $i) (export "sunmao:kernel/device@0.1.0" (instance $i)))"#;
     let error = refusal(&wat::parse_str(empty).unwrap());
     assert!(matches!(error, PluginError::Refused { .. }), "{error}");
-    let _ = component;
 }

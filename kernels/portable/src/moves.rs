@@ -136,7 +136,7 @@ fn tile(op: Op<'_>) -> Result<Box<dyn Kernel>> {
     }
     let (mut dims, mut strides) = (Vec::new(), Vec::new());
     for ((&from, &to), stride) in shape.iter().zip(&out).zip(dense_strides(&shape)) {
-        let repeats = if from == 0 { 0 } else { to / from };
+        let repeats = to.checked_div(from).unwrap_or(0);
         if repeats * from != to {
             return Err(mismatch());
         }

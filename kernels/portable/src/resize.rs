@@ -39,6 +39,9 @@ impl Axis {
     }
 }
 
+/// Computes a row of the output, handing each element to the last argument.
+type Fill<E> = fn(&Plan, &Reader<'_, E>, usize, &mut dyn FnMut(usize, E));
+
 struct Plan {
     outer: Vec<Axis>,
     strides: Vec<usize>,
@@ -171,7 +174,7 @@ impl Coordinates<'_> {
         let mut axis = Axis { ends: Vec::new(), taps: Vec::new() };
         for at in 0..self.to {
             let source = self.source(at as f64)?;
-            if !(crops && !(0.0..=last).contains(&source)) {
+            if !crops || (0.0..=last).contains(&source) {
                 match attributes.text("mode") {
                     "" | "nearest" => {
                         let nearest = match attributes.text("nearest_mode") {
@@ -237,7 +240,7 @@ impl Plan {
         self: Arc<Self>,
         requirements: sunmao_plugin_sdk::abi::Requirements,
         rows: usize,
-        fill: fn(&Self, &Reader<'_, E>, usize, &mut dyn FnMut(usize, E)),
+        fill: Fill<E>,
     ) -> Result<Box<dyn Kernel>> {
         kernel(requirements, move |bindings| {
             let (x, y) = (bindings.input::<E>(0)?, bindings.output::<E>(0)?);
@@ -295,7 +298,10 @@ impl Plan {
             sums.fill(0.0);
             // Counts through the combinations of outer taps.
             let mut choice = [0; MAX_RANK];
-            while !outside {
+            loop {
+                if outside {
+                    break;
+                }
                 let (mut from, mut weight) = (0, 1.0);
                 for ((taps, &chosen), stride) in outer().zip(&choice).zip(&self.strides) {
                     from += taps[chosen].0 * stride;

@@ -1,7 +1,7 @@
 //! Operators that work element by element.
 
 use crate::harness::{Case, Tensor};
-use crate::oracle::{Seeded, assert_close, broadcast_place, indices, widened};
+use crate::oracle::{Functions, Seeded, assert_close, broadcast_place, indices, widened};
 use sunmao_plugin_sdk::ErrorCode;
 
 /// Two shapes that broadcast, and what they broadcast to.
@@ -32,7 +32,7 @@ fn arithmetic_broadcasts_like_numpy() {
             let odd = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0, 1e-42][round / 3 % 5];
             a.bytes[..4].copy_from_slice(&odd.to_le_bytes());
         }
-        let operators: [(&str, fn(f32, f32) -> f32); 6] = [
+        let operators: &Functions<fn(f32, f32) -> f32> = &[
             ("Add", |x, y| x + y),
             ("Sub", |x, y| x - y),
             ("Mul", |x, y| x * y),
@@ -42,7 +42,7 @@ fn arithmetic_broadcasts_like_numpy() {
         ];
         let all = indices(&out);
         let (x, y) = (a.to_f32(), b.to_f32());
-        for (name, function) in operators {
+        for &(name, function) in operators {
             let got = Case::new(name, 14).input(a.clone()).input(b.clone()).output(1, &out).run();
             let wanted: Vec<f64> = all
                 .iter()
@@ -68,7 +68,7 @@ fn integers_wrap_and_division_by_zero_is_an_error() {
 
 #[test]
 fn functions_agree_with_the_standard_library() {
-    let functions: &[(&str, fn(f64) -> f64)] = &[
+    let functions: &Functions<fn(f64) -> f64> = &[
         ("Relu", |x| if x < 0.0 { 0.0 } else { x }),
         ("Sigmoid", |x| 1.0 / (1.0 + (-x).exp())),
         ("Tanh", f64::tanh),

@@ -2,6 +2,9 @@
 
 use crate::harness::Tensor;
 
+/// Operators by name, each with the function that it should compute.
+pub(crate) type Functions<F> = [(&'static str, F)];
+
 /// A small generator of the same numbers on every machine.
 pub(crate) struct Seeded(u64);
 

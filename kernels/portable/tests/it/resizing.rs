@@ -1,7 +1,7 @@
 //! `Resize`, against formulas evaluated point by point.
 
 use crate::harness::{Case, Tensor};
-use crate::oracle::{Seeded, assert_close, indices, place, widened};
+use crate::oracle::{Functions, Seeded, assert_close, indices, place, widened};
 
 fn resize(x: &Tensor, mode: &str, transformation: &str, nearest: &str, out: &[usize]) -> Case {
     let sizes: Vec<i64> = out.iter().map(|&dim| dim as i64).collect();
@@ -63,7 +63,7 @@ fn linear_and_cubic_weigh_their_neighbours() {
     let shape = [1, 2, 5, 4];
     let x = seeded.tensor(&shape);
     let values = widened(&x.to_f32());
-    let kernels: [(&str, fn(f64) -> f64); 2] = [
+    let kernels: &Functions<fn(f64) -> f64> = &[
         ("linear", |x| (1.0 - x.abs()).max(0.0)),
         ("cubic", |x| {
             let (a, x) = (-0.75, x.abs());
@@ -76,7 +76,7 @@ fn linear_and_cubic_weigh_their_neighbours() {
             }
         }),
     ];
-    for (mode, kernel) in kernels {
+    for &(mode, kernel) in kernels {
         for transformation in ["asymmetric", "half_pixel", "align_corners"] {
             for (high, wide) in [(10, 300), (3, 7), (1, 1)] {
                 let out = [1, 2, high, wide];
