@@ -6,9 +6,9 @@
 
 mod affine;
 mod algebra;
-mod common;
 mod decompose;
 mod neutral;
+mod node_facts;
 mod pooling;
 mod sharing;
 mod views;

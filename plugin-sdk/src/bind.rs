@@ -81,7 +81,9 @@ pub fn check_views<'a>(
                     .iter()
                     .any(|alias| alias.output as usize == output - inputs && alias.input as usize == other);
             if overlaps && !granted {
-                return Err(Error::invalid(format!("output overlaps operand {other} without being allowed to")).at(output));
+                return Err(
+                    Error::invalid(format!("output overlaps operand {other} without being allowed to")).at(output)
+                );
             }
         }
     }

@@ -225,7 +225,7 @@ pub mod export {
             };
             let (start, end) = ARENA.get().ok_or_else(|| Error::invalid("pack before reserve"))?;
             let source = self.operation.inputs.get(input as usize).and_then(Option::as_ref);
-            let Some(bytes) = source.and_then(|operand| crate::bind::dense_bytes(operand)) else {
+            let Some(bytes) = source.and_then(crate::bind::dense_bytes) else {
                 return Err(Error::invalid("no such constant").at(input as usize));
             };
             let inside = |offset: u32, bytes: u64| u64::from(offset) >= start && u64::from(offset) + bytes <= end;
@@ -249,8 +249,7 @@ pub mod export {
                 return Err(Error::invalid("workspace outside the arena"));
             }
             let dispatch = self.kernel.bind(&bindings)?;
-            let bound =
-                Bound { dispatch, workspace, workspace_bytes: needs.workspace, workspace_stride: stride };
+            let bound = Bound { dispatch, workspace, workspace_bytes: needs.workspace, workspace_stride: stride };
             TABLE.with(|table| {
                 let mut table = table.borrow_mut();
                 let number = table.len() as u32;

@@ -1,6 +1,6 @@
 //! Scales and shifts by channel: batch normalisation, and Mul, Add, Sub, Div by constants, go into the weights before them.
 
-use super::common::float;
+use super::node_facts::float;
 use crate::edit::{Editor, Rewrite, Rule};
 use crate::error::GraphError;
 use crate::tensor::{Tensor, elements, read_numbers};

@@ -1,6 +1,6 @@
 //! Cheaper operators for the same numbers.
 
-use super::common::{float, through};
+use super::node_facts::{float, through};
 use crate::edit::{Editor, Rewrite, Rule, Sketch};
 use crate::infer::broadcast;
 use crate::tensor::Tensor;

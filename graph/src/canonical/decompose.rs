@@ -1,6 +1,6 @@
 //! Convenience operators, said in the core's words as the ONNX specification does.
 
-use super::common::{float, known, through};
+use super::node_facts::{float, known, through};
 use crate::edit::{Editor, Rewrite, Rule, Sketch};
 use crate::tensor::Tensor;
 use crate::{Attribute, DType, Node, ValueId};

@@ -1,6 +1,6 @@
 //! Operators that change nothing.
 
-use super::common::through;
+use super::node_facts::through;
 use crate::Node;
 use crate::edit::{Editor, Rewrite, Rule};
 

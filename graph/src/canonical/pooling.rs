@@ -1,6 +1,6 @@
 //! Pools over the whole picture are pools with a window of its size.
 
-use super::common::{known, through};
+use super::node_facts::{known, through};
 use crate::edit::{Editor, Rewrite, Rule};
 use crate::{Attribute, Node};
 

@@ -1,6 +1,6 @@
 //! Operators that only give the same elements another shape: all become Reshape, and reshaped constants become constants.
 
-use super::common::through;
+use super::node_facts::through;
 use crate::edit::{Editor, Rewrite, Rule};
 use crate::tensor::Tensor;
 use crate::{Attribute, Dim, Node};

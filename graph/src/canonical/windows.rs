@@ -1,6 +1,6 @@
 //! Sliding windows with everything spelled out: kernel_shape, strides, dilations, explicit pads.
 
-use super::common::known;
+use super::node_facts::known;
 use crate::edit::{Editor, Rewrite, Rule};
 use crate::error::GraphError;
 use crate::infer::{InferError, PoolGeometry, transpose_pads};

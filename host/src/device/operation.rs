@@ -14,9 +14,11 @@ pub fn value_bytes(graph: &Graph, id: ValueId) -> Result<u64, DeviceError> {
     let shape = value.concrete().ok_or_else(|| DeviceError::NotConcrete { value: value.name.clone() })?;
     let dtype = value.dtype.ok_or_else(|| DeviceError::NotConcrete { value: value.name.clone() })?;
     let elements = shape.iter().try_fold(1u64, |n, &d| n.checked_mul(d));
-    elements
-        .and_then(|elements| dtype.bytes(elements))
-        .ok_or_else(|| DeviceError::TooLarge { value: value.name.clone(), shape, limit: u64::from(u32::MAX) })
+    elements.and_then(|elements| dtype.bytes(elements)).ok_or_else(|| DeviceError::TooLarge {
+        value: value.name.clone(),
+        shape,
+        limit: u64::from(u32::MAX),
+    })
 }
 
 /// The operation that `node` is, at the shapes of `graph`.

@@ -59,7 +59,11 @@ pub struct UnknownChip {
 }
 
 fn list(names: &[String]) -> String {
-    if names.is_empty() { "none (is the plugins folder filled? `cargo xtask build-plugins`)".into() } else { names.join(", ") }
+    if names.is_empty() {
+        "none (is the plugins folder filled? `cargo xtask build-plugins`)".into()
+    } else {
+        names.join(", ")
+    }
 }
 
 /// Chips and importers by name. Shared by everything that loads models.
@@ -123,7 +127,12 @@ impl Registry {
         };
         found.cloned().ok_or_else(|| UnknownChip {
             wanted: name.to_owned(),
-            known: inner.chips.iter().flat_map(|chip| std::iter::once(&chip.name).chain(&chip.aliases)).cloned().collect(),
+            known: inner
+                .chips
+                .iter()
+                .flat_map(|chip| std::iter::once(&chip.name).chain(&chip.aliases))
+                .cloned()
+                .collect(),
         })
     }
 

@@ -32,8 +32,7 @@ fn row_covers(row: &OperatorSupport, operation: &Operation) -> Result<(), String
     // An epilogue's operands stand behind the operator's own and have its output's type.
     let own = operation.inputs.len() - operation.epilogue.iter().filter(|step| step.input.is_some()).count();
     let signature = row.signatures.iter().any(|signature| {
-        types_match(&operation.inputs[..own], &signature.inputs)
-            && types_match(&operation.outputs, &signature.outputs)
+        types_match(&operation.inputs[..own], &signature.inputs) && types_match(&operation.outputs, &signature.outputs)
     });
     if !signature {
         let types: Vec<u16> = operands().map(|operand| operand.dtype).collect();

@@ -40,7 +40,8 @@ impl Layout {
             slots,
         );
         // Packing aligns its result to 4096, a constant segment starts on a page of its own.
-        let tight = Self::new(page(memory.constants + PAGE), page(memory.staging + PAGE), page(memory.slot.max(1)), slots);
+        let tight =
+            Self::new(page(memory.constants + PAGE), page(memory.staging + PAGE), page(memory.slot.max(1)), slots);
         [roomy, tight]
             .into_iter()
             .find(|layout| layout.bytes() <= MAX_ARENA)

@@ -1,10 +1,10 @@
 //! A model's arena and members, and the plans that are loaded on them.
 
+use super::EngineError;
 use super::arena::Layout;
 use super::constants::ConstantStore;
 use super::member::Member;
 use super::native::NativeDispatch;
-use super::EngineError;
 use crate::device::Place;
 use crate::memory::{Mapping, Region, Sharing, available_bytes};
 use crate::plan::{MemoryUse, Plan};
@@ -40,14 +40,7 @@ impl Executor {
         let slots = Region::anonymous("sunmao-slots", layout.slots * layout.slot_stride)?;
         mapping.map(layout.slots_at, &slots, 0, slots.bytes(), Sharing::Shared)?;
         let members = (0..threads).map(|_| Mutex::new(Member::new(plugin.clone()))).collect();
-        Ok(Self {
-            layout,
-            mapping,
-            slots,
-            members,
-            constants: Mutex::default(),
-            next_plan: AtomicU64::new(0),
-        })
+        Ok(Self { layout, mapping, slots, members, constants: Mutex::default(), next_plan: AtomicU64::new(0) })
     }
 
     /// Refuses a plan that the machine has no memory for, before anything is loaded.

@@ -36,7 +36,9 @@ pub enum EngineError {
         available: u64,
     },
     /// No arena is large enough.
-    #[error("{needed} bytes of weights and activations exceed the {limit} that a 32-bit plugin addresses: use a smaller model or smaller inputs")]
+    #[error(
+        "{needed} bytes of weights and activations exceed the {limit} that a 32-bit plugin addresses: use a smaller model or smaller inputs"
+    )]
     TooLarge {
         /// Bytes needed.
         needed: u64,
@@ -44,7 +46,9 @@ pub enum EngineError {
         limit: u64,
     },
     /// The machine has less memory than the model takes.
-    #[error("the model needs about {needed} bytes and {available} are available: free memory, use a smaller model, or raise the container's limit")]
+    #[error(
+        "the model needs about {needed} bytes and {available} are available: free memory, use a smaller model, or raise the container's limit"
+    )]
     OutOfMemory {
         /// Bytes needed.
         needed: u64,

@@ -29,9 +29,7 @@ pub(super) fn pack_native(
 ) -> Result<Vec<u8>, EngineError> {
     let kernel = native_kernel(place, operation).map_err(|error| failed(operation, error.message))?;
     let mut packed = vec![0; bytes as usize];
-    kernel
-        .pack(input, Reader::of(plain), Writer::of(&mut packed))
-        .map_err(|error| failed(operation, error.message))?;
+    kernel.pack(input, Reader::of(plain), Writer::of(&mut packed)).map_err(|error| failed(operation, error.message))?;
     Ok(packed)
 }
 
@@ -73,9 +71,8 @@ impl NativeDispatch {
         // SAFETY: `bind` checked every view against the arena at slot 0, the plan laid views and all shards' workspaces inside one slot stride, and
         // `base` is a whole number of strides below the number of slots (`Executor::base`), so all stays inside the host's mapping, which lives as
         // long as the executor and is readable and writable there. Constants are mapped before the first run of a plan that reads them.
-        let call = unsafe {
-            Call::new(mapping.base(), base as u32, workspace as u32, self.workspace_bytes, shard, shards)
-        };
+        let call =
+            unsafe { Call::new(mapping.base(), base as u32, workspace as u32, self.workspace_bytes, shard, shards) };
         match catch_unwind(AssertUnwindSafe(|| self.dispatch.run(&call))) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(EngineError::Rejected { node: node.to_owned(), message: error.message }),

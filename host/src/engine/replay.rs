@@ -116,6 +116,9 @@ impl Run {
         let number = index.and_then(|index| index.checked_sub(first_dispatch));
         let mut chip = self.loaded.plan.dispatches.iter().filter(|dispatch| dispatch.place == Place::Chip);
         let dispatch = number.and_then(|n| chip.nth(n as usize));
-        EngineError::Rejected { node: dispatch.map_or_else(|| "?".to_owned(), |dispatch| dispatch.node.clone()), message }
+        EngineError::Rejected {
+            node: dispatch.map_or_else(|| "?".to_owned(), |dispatch| dispatch.node.clone()),
+            message,
+        }
     }
 }

@@ -106,8 +106,10 @@ impl Files {
         if let Some(&known) = self.by_name.get(relative) {
             return Ok(known);
         }
-        let missing = |why: String| Rejection::new(ErrorCode::NotFound, format!("file `{relative}` of the model: {why}"));
-        let directory = self.directory.as_ref().ok_or_else(|| missing("the model's directory cannot be read".into()))?;
+        let missing =
+            |why: String| Rejection::new(ErrorCode::NotFound, format!("file `{relative}` of the model: {why}"));
+        let directory =
+            self.directory.as_ref().ok_or_else(|| missing("the model's directory cannot be read".into()))?;
         let file = open_beneath(directory, relative).map_err(|error| {
             let why = match error {
                 rustix::io::Errno::NOENT => "there is none: put it beside the model file".to_owned(),

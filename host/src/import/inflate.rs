@@ -13,13 +13,7 @@ use sunmao_plugin_sdk::ErrorCode;
 const DEFLATE_FACTOR_MAX: u64 = 1032;
 
 /// Unpacks `length` bytes at `offset` into exactly `unpacked` bytes.
-pub(super) fn inflate(
-    file: &File,
-    offset: u64,
-    length: u64,
-    method: &str,
-    unpacked: u64,
-) -> Result<File, Rejection> {
+pub(super) fn inflate(file: &File, offset: u64, length: u64, method: &str, unpacked: u64) -> Result<File, Rejection> {
     if !matches!(method, "deflate" | "zlib" | "gzip") {
         return Err(Rejection::new(ErrorCode::NotFound, "packing methods that this host knows: deflate, zlib, gzip"));
     }

@@ -105,7 +105,10 @@ fn choose<'a>(
             }
         };
         let by_name = plugin.formats().iter().find(|format| {
-            format.extensions.iter().any(|ending| name.strip_suffix(ending.as_str()).is_some_and(|rest| rest.ends_with('.')))
+            format
+                .extensions
+                .iter()
+                .any(|ending| name.strip_suffix(ending.as_str()).is_some_and(|rest| rest.ends_with('.')))
         });
         let rank = (sure, by_name.is_some());
         if sure > 0 && best.as_ref().is_none_or(|(other, ..)| rank > *other) {

@@ -163,7 +163,9 @@ impl GraphSink {
         self.keep_text(symbol.name.len())?;
         let what = shown(&symbol.name);
         if symbol.name.len() > NAME_MAX_BYTES || symbol.name.chars().any(char::is_control) {
-            return invalid(format!("symbol {what}: a name of at most {NAME_MAX_BYTES} bytes without control characters"));
+            return invalid(format!(
+                "symbol {what}: a name of at most {NAME_MAX_BYTES} bytes without control characters"
+            ));
         }
         if symbol.min > symbol.max || symbol.multiple_of == 0 {
             return invalid(format!(
@@ -198,7 +200,9 @@ impl GraphSink {
             return unsupported("state that lasts from run to run is not supported yet");
         }
         if value.quantisation.is_some() {
-            return unsupported("quantisation on a value is not supported yet: use QuantizeLinear and DequantizeLinear");
+            return unsupported(
+                "quantisation on a value is not supported yet: use QuantizeLinear and DequantizeLinear",
+            );
         }
         let dtype = match value.dtype {
             0 => None,
@@ -277,7 +281,8 @@ impl GraphSink {
                     .or_else(|why| refuse(ErrorCode::InvalidData, format!("{what}: {why}")))?;
                 let files = lock(&self.files);
                 let size = files.source(weight.source).map(|source| source.bytes);
-                let inside = weight.offset.checked_add(weight.length).is_some_and(|end| size.is_some_and(|size| end <= size));
+                let inside =
+                    weight.offset.checked_add(weight.length).is_some_and(|end| size.is_some_and(|size| end <= size));
                 if !inside {
                     return refuse(
                         ErrorCode::InvalidData,
@@ -328,7 +333,8 @@ impl GraphSink {
         self.keep_text(node.name.len() + node.op.len() + 8 * (node.inputs.len() + node.outputs.len()))?;
         let attributes = self.attributes(&what, node.attributes)?;
         let inputs = node.inputs.into_iter().map(|input| self.existing(&what, input)).collect::<Answer<Vec<_>>>()?;
-        let outputs = node.outputs.into_iter().map(|output| self.existing(&what, output)).collect::<Answer<Vec<_>>>()?;
+        let outputs =
+            node.outputs.into_iter().map(|output| self.existing(&what, output)).collect::<Answer<Vec<_>>>()?;
         for output in outputs.iter().flatten() {
             let origin = &mut self.origins[output.index()];
             if *origin != Origin::Open {
@@ -429,8 +435,9 @@ impl GraphSink {
                 format!("value {} is used, and no node makes it", shown(&self.graph.value(*id).name)),
             );
         }
-        order::sort(&mut self.graph)
-            .map_err(|node| Rejection::new(ErrorCode::InvalidData, format!("node {} depends on itself", shown(&node))))?;
+        order::sort(&mut self.graph).map_err(|node| {
+            Rejection::new(ErrorCode::InvalidData, format!("node {} depends on itself", shown(&node)))
+        })?;
         (self.graph.inputs, self.graph.outputs) = (inputs, outputs);
         self.finished = true;
         Ok(())

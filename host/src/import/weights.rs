@@ -29,7 +29,11 @@ impl WeightSource {
     pub fn read_raw(&self, weight: &Weight, at: u64, into: &mut [u8]) -> Result<(), String> {
         let source = self.range(weight)?;
         if at.checked_add(into.len() as u64).is_none_or(|end| end > weight.length) {
-            return Err(format!("bytes {at} to {} of a weight of {}", at.saturating_add(into.len() as u64), weight.length));
+            return Err(format!(
+                "bytes {at} to {} of a weight of {}",
+                at.saturating_add(into.len() as u64),
+                weight.length
+            ));
         }
         source
             .file
@@ -47,7 +51,8 @@ impl WeightSource {
         encoding.check(dtype, elements, weight.length)?;
         let dense = dtype.bytes(elements).unwrap_or(u64::MAX);
         let needed = dense.saturating_add(weight.length);
-        let available = if needed > UNASKED_BYTES { crate::memory::available_bytes().unwrap_or(u64::MAX) } else { needed };
+        let available =
+            if needed > UNASKED_BYTES { crate::memory::available_bytes().unwrap_or(u64::MAX) } else { needed };
         if needed > available {
             return Err(format!("reading a weight takes {needed} bytes, and {available} are available"));
         }

@@ -95,7 +95,9 @@ pub fn build(
             Argument::Constant(usize::MAX) => {
                 let root = lifetimes.root(value);
                 let at = constants.iter().position(|c| c.value == root && c.form == Form::Plain);
-                Argument::Constant(at.ok_or_else(|| DeviceError::NotConcrete { value: graph.value(value).name.clone() })?)
+                Argument::Constant(
+                    at.ok_or_else(|| DeviceError::NotConcrete { value: graph.value(value).name.clone() })?,
+                )
             }
             other => other,
         };
@@ -169,9 +171,10 @@ impl Builder<'_> {
                 let packed = requirements.packed.iter().find(|packed| packed.input as usize == index);
                 arguments.push(Spot::Constant(self.constant(root, node, placed.place, packed)?));
             } else {
-                let piece = self.lifetimes.piece(root).ok_or_else(|| DeviceError::NotConcrete {
-                    value: self.graph.value(root).name.clone(),
-                })?;
+                let piece = self
+                    .lifetimes
+                    .piece(root)
+                    .ok_or_else(|| DeviceError::NotConcrete { value: self.graph.value(root).name.clone() })?;
                 arguments.push(Spot::Piece(piece));
             }
         }
@@ -232,7 +235,10 @@ impl Builder<'_> {
             (Some(packed), Some((place, key))) => {
                 self.staging = self.staging.max(plain + u64::from(packed.bytes));
                 let dispatch = self.dispatches.len();
-                (Form::Packed { place: *place, key: key.clone(), dispatch, input: packed.input }, u64::from(packed.bytes))
+                (
+                    Form::Packed { place: *place, key: key.clone(), dispatch, input: packed.input },
+                    u64::from(packed.bytes),
+                )
             }
             _ => (Form::Plain, plain),
         };
@@ -249,9 +255,8 @@ fn check(
     operation: &abi::Operation,
     requirements: abi::Requirements,
 ) -> Result<abi::Requirements, PlanError> {
-    let refuse = |what: String| {
-        Err(PlanError::Requirements { op: operation.op.clone(), node: node.name.clone(), what })
-    };
+    let refuse =
+        |what: String| Err(PlanError::Requirements { op: operation.op.clone(), node: node.name.clone(), what });
     if requirements.workspace > MAX_WORKSPACE_BYTES {
         return refuse(format!("{} bytes of workspace", requirements.workspace));
     }
@@ -261,7 +266,12 @@ fn check(
             return refuse(format!("packing input {}, which is no constant", packed.input));
         }
         let twice = requirements.packed.iter().filter(|other| other.input == packed.input).count() > 1;
-        if twice || packed.bytes == 0 || packed.key.len() > 128 || !packed.align.is_power_of_two() || packed.align > 4096 {
+        if twice
+            || packed.bytes == 0
+            || packed.key.len() > 128
+            || !packed.align.is_power_of_two()
+            || packed.align > 4096
+        {
             return refuse(format!("an odd packed form of input {}", packed.input));
         }
     }
@@ -275,9 +285,11 @@ fn check(
 
 /// Elements written, each times the length of the sum behind it; elements read where that is more.
 fn work(operation: &abi::Operation) -> u64 {
-    let shape = |operand: &Option<abi::Operand>| operand.as_ref().map(|operand| operand.shape.clone()).unwrap_or_default();
+    let shape =
+        |operand: &Option<abi::Operand>| operand.as_ref().map(|operand| operand.shape.clone()).unwrap_or_default();
     let elements = |shape: &[u32]| shape.iter().fold(1u64, |n, &d| n.saturating_mul(u64::from(d)));
-    let written = operation.outputs.iter().flatten().map(|operand| elements(&operand.shape)).fold(0, u64::saturating_add);
+    let written =
+        operation.outputs.iter().flatten().map(|operand| elements(&operand.shape)).fold(0, u64::saturating_add);
     let read = operation.inputs.iter().flatten().map(|operand| elements(&operand.shape)).fold(0, u64::saturating_add);
     let sum = match operation.op.as_str() {
         "Conv" | "ConvTranspose" | "ConvInteger" => {

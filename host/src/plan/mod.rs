@@ -145,7 +145,9 @@ pub enum PlanError {
     #[error("{} node(s) cannot be placed:\n  {}", .0.len(), .0.join("\n  "))]
     Unplaced(Vec<String>),
     /// Activations beyond what a 32-bit arena holds.
-    #[error("the model needs {needed} bytes of activations at these shapes, more than the {limit} that an arena holds: use smaller inputs")]
+    #[error(
+        "the model needs {needed} bytes of activations at these shapes, more than the {limit} that an arena holds: use smaller inputs"
+    )]
     ArenaTooLarge {
         /// Bytes needed.
         needed: u64,

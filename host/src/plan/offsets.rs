@@ -161,9 +161,8 @@ mod tests {
             (random >> 33) % n
         };
         for _ in 0..20 {
-            let items: Vec<Item> = (0..120u32)
-                .map(|i| item((1 + next(64)) * 1024, i, i + 1 + next(6) as u32))
-                .collect();
+            let items: Vec<Item> =
+                (0..120u32).map(|i| item((1 + next(64)) * 1024, i, i + 1 + next(6) as u32)).collect();
             let (offsets, peak) = assign(&items, 64);
             assert_eq!(offsets.len(), items.len());
             let bound = lower_bound(&items);

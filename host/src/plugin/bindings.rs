@@ -120,11 +120,8 @@ fn plain_attribute(value: words::Attribute) -> abi::Attribute {
 
 /// From the plugin.
 pub(super) fn info(info: wire::Info) -> abi::Info {
-    let units = info.units.into_iter().map(|unit| abi::Unit {
-        kind: unit.kind,
-        name: unit.name,
-        ext: plain_kvs(unit.ext),
-    });
+    let units =
+        info.units.into_iter().map(|unit| abi::Unit { kind: unit.kind, name: unit.name, ext: plain_kvs(unit.ext) });
     abi::Info {
         id: info.id,
         vendor: info.vendor,
@@ -142,8 +139,7 @@ pub(super) fn info(info: wire::Info) -> abi::Info {
 
 /// From the plugin.
 pub(super) fn support(row: wire::OperatorSupport) -> abi::OperatorSupport {
-    let signatures =
-        row.signatures.into_iter().map(|one| abi::Signature { inputs: one.inputs, outputs: one.outputs });
+    let signatures = row.signatures.into_iter().map(|one| abi::Signature { inputs: one.inputs, outputs: one.outputs });
     abi::OperatorSupport {
         op: row.op,
         revision_min: row.revision_min,
@@ -172,10 +168,8 @@ pub(super) fn requirements(needs: wire::Requirements) -> abi::Requirements {
         align: constant.align,
         key: constant.key,
     });
-    let layouts = needs
-        .layouts
-        .into_iter()
-        .map(|choice| abi::LayoutChoice { operand: choice.operand, layout: choice.layout });
+    let layouts =
+        needs.layouts.into_iter().map(|choice| abi::LayoutChoice { operand: choice.operand, layout: choice.layout });
     abi::Requirements {
         workspace: needs.workspace,
         shards: needs.shards,

@@ -25,17 +25,15 @@ pub(super) fn info(info: &abi::Info) -> Result<(), PluginError> {
 pub(super) fn operators(rows: &[abi::OperatorSupport]) -> Result<(), PluginError> {
     let check = || {
         count("rows", rows.len(), ROWS_MAX)?;
-        rows.iter().try_for_each(|row| check_row(row).map_err(|what| format!("row `{}`: {what}", super::error::clean(&row.op))))
+        rows.iter().try_for_each(|row| {
+            check_row(row).map_err(|what| format!("row `{}`: {what}", super::error::clean(&row.op)))
+        })
     };
     check().map_err(|what| PluginError::broken("operators", what))
 }
 
 /// Checks `requirements` of a kernel that was prepared for `operation`.
-pub(super) fn requirements(
-    needs: &abi::Requirements,
-    info: &abi::Info,
-    operation: &Arity,
-) -> Result<(), PluginError> {
+pub(super) fn requirements(needs: &abi::Requirements, info: &abi::Info, operation: &Arity) -> Result<(), PluginError> {
     check_requirements(needs, info, operation).map_err(|what| PluginError::broken("requirements", what))
 }
 
@@ -50,10 +48,7 @@ pub(super) struct Arity {
 impl Arity {
     pub(super) fn of(operation: &abi::Operation) -> Self {
         let constant = |operand: &Option<abi::Operand>| operand.as_ref().is_some_and(|operand| operand.constant);
-        Self {
-            constants: operation.inputs.iter().map(constant).collect(),
-            outputs: operation.outputs.len(),
-        }
+        Self { constants: operation.inputs.iter().map(constant).collect(), outputs: operation.outputs.len() }
     }
 }
 
@@ -149,9 +144,7 @@ fn check_requirements(needs: &abi::Requirements, info: &abi::Info, operation: &A
         }
     }
     count("layouts", needs.layouts.len(), LIST_MAX)?;
-    if let Some(choice) =
-        needs.layouts.iter().find(|choice| choice.operand as usize >= inputs + operation.outputs)
-    {
+    if let Some(choice) = needs.layouts.iter().find(|choice| choice.operand as usize >= inputs + operation.outputs) {
         return Err(format!("a layout for operand {}, which is not there", choice.operand));
     }
     kvs(&needs.ext, true)

@@ -58,7 +58,10 @@ struct Kernel {
 
 impl std::fmt::Debug for ChipInstance {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ChipInstance").field("number", &self.number).field("plugin", &self.plugin).finish_non_exhaustive()
+        f.debug_struct("ChipInstance")
+            .field("number", &self.number)
+            .field("plugin", &self.plugin)
+            .finish_non_exhaustive()
     }
 }
 
@@ -247,8 +250,7 @@ impl ChipInstance {
         let source = bindings::view(source, self.in_memory(CALL, u64::from(source.offset), 0)?);
         let (device, store) = (&self.device, &mut self.store);
         let limit = self.plugin.limits().setup_deadline + Duration::from_secs(bytes / PACK_BYTES_PER_SECOND);
-        let answer =
-            self.guard.call(CALL, limit, || device.kernel().call_pack(store, resource, input, &source, to))?;
+        let answer = self.guard.call(CALL, limit, || device.kernel().call_pack(store, resource, input, &source, to))?;
         Self::plugin_answer(CALL, answer)
     }
 
@@ -297,7 +299,8 @@ impl ChipInstance {
         }
         let own = handle.instance == self.number;
         let kernel = if own { self.kernels.get(handle.index as usize).and_then(Option::as_ref) } else { None };
-        let kernel = kernel.ok_or_else(|| PluginError::misuse(call, "the kernel is of another instance, or was dropped"))?;
+        let kernel =
+            kernel.ok_or_else(|| PluginError::misuse(call, "the kernel is of another instance, or was dropped"))?;
         Ok((kernel.resource, &kernel.arity))
     }
 
@@ -321,10 +324,7 @@ impl ChipInstance {
         }
     }
 
-    fn plugin_answer<T>(
-        call: &'static str,
-        answer: Result<T, imports::types::Error>,
-    ) -> Result<T, PluginError> {
+    fn plugin_answer<T>(call: &'static str, answer: Result<T, imports::types::Error>) -> Result<T, PluginError> {
         answer.map_err(|error| Self::refusal(call, error))
     }
 }

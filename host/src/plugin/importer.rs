@@ -190,14 +190,8 @@ pub trait ImportSources: Any + Send {
     /// What `open` would accept.
     fn siblings(&mut self, source: u32) -> Vec<String>;
     /// Unpacks a range into a new source.
-    fn inflate(
-        &mut self,
-        source: u32,
-        offset: u64,
-        length: u64,
-        method: &str,
-        unpacked: u64,
-    ) -> Result<u32, Rejection>;
+    fn inflate(&mut self, source: u32, offset: u64, length: u64, method: &str, unpacked: u64)
+    -> Result<u32, Rejection>;
 }
 
 /// Where the graph goes. Every item is judged as it comes.
@@ -244,13 +238,7 @@ pub(super) fn formats(plugin: &Plugin) -> Result<Vec<Format>, PluginError> {
 }
 
 /// How sure an importer is that a file is its own: 0 to 100.
-pub fn probe(
-    plugin: &Plugin,
-    name: &str,
-    size: u64,
-    prefix: &[u8],
-    suffix: &[u8],
-) -> Result<u8, PluginError> {
+pub fn probe(plugin: &Plugin, name: &str, size: u64, prefix: &[u8], suffix: &[u8]) -> Result<u8, PluginError> {
     let mut instance = Instance::new(plugin, None)?;
     let limit = plugin.limits().setup_deadline;
     let sure =
@@ -268,8 +256,10 @@ pub fn import<S: ImportSources, K: ImportSink>(
     const CALL: &str = "import-model";
     let size = sources.size(0);
     let limit = plugin.limits().setup_deadline + Duration::from_secs(size / IMPORT_BYTES_PER_SECOND);
-    let options: Vec<_> = options.iter().map(|kv| words::Kv { key: kv.key.clone(), val: attribute(kv.val.clone()) }).collect();
-    let mut instance = Instance::new(plugin, Some(Job { sources: Box::new(sources), sink: Box::new(sink), handles: 0 }))?;
+    let options: Vec<_> =
+        options.iter().map(|kv| words::Kv { key: kv.key.clone(), val: attribute(kv.val.clone()) }).collect();
+    let mut instance =
+        Instance::new(plugin, Some(Job { sources: Box::new(sources), sink: Box::new(sink), handles: 0 }))?;
     let answer = instance.call(CALL, limit, |importer, store| {
         importer.call_import_model(store, Resource::new_borrow(0), Resource::new_borrow(0), &options)
     })?;
@@ -352,7 +342,9 @@ impl ImportState {
     fn hand_out(&mut self, id: Result<u32, Rejection>) -> Answer<Resource<SourceHandle>> {
         let job = self.job()?;
         Ok(match id {
-            Ok(_) if job.handles >= HANDLES_MAX => Err(refuse(ErrorCode::LimitExceeded, "too many open sources: drop some")),
+            Ok(_) if job.handles >= HANDLES_MAX => {
+                Err(refuse(ErrorCode::LimitExceeded, "too many open sources: drop some"))
+            }
             Ok(id) => {
                 job.handles += 1;
                 Ok(Resource::new_own(id))

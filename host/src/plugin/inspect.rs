@@ -237,13 +237,9 @@ mod tests {
     #[test]
     fn proposals_that_would_escape_the_deadline_are_refused() {
         let nested = |module: &str| format!("(component (core module {module}))");
-        for module in [
-            "(memory 1) (memory 1)",
-            "(memory 1 1 shared)",
-            "(memory i64 1)",
-            "(func $f return_call $f)",
-            "(tag)",
-        ] {
+        for module in
+            ["(memory 1) (memory 1)", "(memory 1 1 shared)", "(memory i64 1)", "(func $f return_call $f)", "(tag)"]
+        {
             assert!(refusal(&nested(module), false).contains("not valid, or uses"), "{module}");
         }
     }

@@ -140,9 +140,7 @@ impl Guard {
         self.dead = true;
         match error {
             _ if !in_time => PluginError::Deadline { call, limit },
-            Some(_) if self.memory.was_refused() => {
-                PluginError::OutOfMemory { call, limit_bytes: self.memory_limit }
-            }
+            Some(_) if self.memory.was_refused() => PluginError::OutOfMemory { call, limit_bytes: self.memory_limit },
             Some(error) => PluginError::Trap { call, reason: super::error::clean(&format!("{error:#}")) },
             None => PluginError::Dead,
         }

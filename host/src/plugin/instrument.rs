@@ -104,7 +104,7 @@ impl Poller {
         if self.count == POLLS_PER_FUNCTION {
             return Err(Error::UserError(Refusal::FunctionSize));
         }
-        let at = MemArg { offset: 0 * self.count, align: 2, memory_index: self.memory };
+        let at = MemArg { offset: 4 * self.count, align: 2, memory_index: self.memory };
         function.instruction(&Instruction::I32Const(0));
         function.instruction(&Instruction::I32Load(at));
         function.instruction(&Instruction::Drop);
@@ -349,11 +349,5 @@ impl ReencodeComponent for Rewriter {
 }
 
 fn poll_memory() -> MemoryType {
-    MemoryType {
-        minimum: 1,
-        maximum: Some(POLL_MAXIMUM_PAGES),
-        memory64: false,
-        shared: false,
-        page_size_log2: None,
-    }
+    MemoryType { minimum: 1, maximum: Some(POLL_MAXIMUM_PAGES), memory64: false, shared: false, page_size_log2: None }
 }

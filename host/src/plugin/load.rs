@@ -195,8 +195,7 @@ impl Runtime {
         let inspection = inspect(&bytes, options.wasi_inert)?;
         let safepoints = options.safepoints && !self.interpret;
         let (component, polls, cached) = self.component(&bytes, digest, safepoints)?;
-        let compiled =
-            Compiled { cached, took: started.elapsed(), component_bytes: bytes.len() as u64, polls };
+        let compiled = Compiled { cached, took: started.elapsed(), component_bytes: bytes.len() as u64, polls };
         let code = self.link(&component, inspection.world, inspection.wasi)?;
         let mut plugin = Plugin {
             number: next_number(),
@@ -228,7 +227,10 @@ impl Runtime {
             return Ok((component, 0, true));
         }
         let refused = |error: wasmtime::Error| {
-            PluginError::refused(format!("the component cannot be compiled: {error:#}"), "build it with the SDK's toolchain")
+            PluginError::refused(
+                format!("the component cannot be compiled: {error:#}"),
+                "build it with the SDK's toolchain",
+            )
         };
         let (component, polls) = if safepoints {
             let instrumented = instrument(bytes)?;

@@ -60,7 +60,9 @@ impl Runtime {
         let mut config = config(&options);
         if options.interpret {
             if !cfg!(feature = "pulley") {
-                return Err(PluginError::Runtime("plugins cannot be interpreted: build the host with `--features pulley`".into()));
+                return Err(PluginError::Runtime(
+                    "plugins cannot be interpreted: build the host with `--features pulley`".into(),
+                ));
             }
             config.target(if cfg!(target_endian = "big") { "pulley64be" } else { "pulley64" }).map_err(failed)?;
         }

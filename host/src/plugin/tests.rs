@@ -217,7 +217,9 @@ fn what_breaks_while_it_is_loaded_is_refused() {
     assert!(matches!(load(&loops, &quick()).unwrap_err(), PluginError::Deadline { call: "describe", .. }));
     let traps = chip_with(|text| text.replace("(;describe;)", "unreachable"));
     assert!(matches!(refusal(&traps), PluginError::Trap { call: "describe", .. }));
-    let starts = chip_with(|text| text.replace("(;describe;)", "").replacen("(func $ok", "(start $go) (func $go (loop $l (br $l))) (func $ok", 1));
+    let starts = chip_with(|text| {
+        text.replace("(;describe;)", "").replacen("(func $ok", "(start $go) (func $go (loop $l (br $l))) (func $ok", 1)
+    });
     assert!(matches!(load(&starts, &quick()).unwrap_err(), PluginError::Deadline { call: "instantiate", .. }));
     let nonsense = chip_with(|text| text.replace(r#""wat-chip""#, r#""WAT chip""#));
     assert!(matches!(refusal(&nonsense), PluginError::Broken { call: "describe", .. }));
@@ -226,7 +228,8 @@ fn what_breaks_while_it_is_loaded_is_refused() {
     // A list of 2^31 operators.
     let list = chip_with(|text| text.replace(r#""\90\04\00\00\01\00\00\00""#, r#""\00\00\00\00\00\00\00\80""#));
     assert!(matches!(refusal(&list), PluginError::Trap { call: "operators", .. }));
-    let reserved = chip_with(|text| text.replace(r#"(memory (export "memory") 16)"#, r#"(memory (export "memory") 16 0x5afe)"#));
+    let reserved =
+        chip_with(|text| text.replace(r#"(memory (export "memory") 16)"#, r#"(memory (export "memory") 16 0x5afe)"#));
     assert!(refusal(&reserved).to_string().contains("reserves"));
 }
 

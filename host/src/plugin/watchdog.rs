@@ -118,11 +118,8 @@ impl Watchdog {
 
     /// Watches a new instance whose calls have at least `shortest` each.
     pub(super) fn watch(&self, shortest: Duration) -> Arc<Watch> {
-        let watch = Arc::new(Watch {
-            deadline: AtomicU64::new(IDLE),
-            start: self.shared.start,
-            poll_pages: Mutex::default(),
-        });
+        let watch =
+            Arc::new(Watch { deadline: AtomicU64::new(IDLE), start: self.shared.start, poll_pages: Mutex::default() });
         lock(&self.shared.state).watched.push((Arc::downgrade(&watch), shortest));
         self.shared.changed.notify_one();
         watch

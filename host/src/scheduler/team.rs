@@ -135,10 +135,8 @@ impl Grant<'_> {
     pub fn run(&self, work: &Work) {
         // Permit 0 has no worker: whoever holds it is its thread. A grant of several permits begins with permit 0.
         let helpers = self.members.iter().skip(1).map(|&member| &self.team.workers[member - 1]);
-        let tickets: Vec<(&Arc<Worker>, u64)> = helpers
-            .enumerate()
-            .map(|(index, worker)| (worker, worker.post(work.clone(), index + 1)))
-            .collect();
+        let tickets: Vec<(&Arc<Worker>, u64)> =
+            helpers.enumerate().map(|(index, worker)| (worker, worker.post(work.clone(), index + 1))).collect();
         work(0);
         for (worker, ticket) in tickets {
             let mut spins = 0;

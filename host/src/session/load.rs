@@ -46,7 +46,7 @@ pub enum LoadError {
         /// The model file.
         path: PathBuf,
         /// What is wrong with it.
-        error: GraphError,
+        error: Box<GraphError>,
     },
     /// It could not be planned or placed.
     #[error("{}: {error}", path.display())]
@@ -66,7 +66,7 @@ impl Session {
         for warning in &imported.warnings {
             tracing::warn!(model = %path.display(), "{warning}");
         }
-        let in_graph = |error| LoadError::Graph { path: path.to_path_buf(), error };
+        let in_graph = |error| LoadError::Graph { path: path.to_path_buf(), error: Box::new(error) };
         let graph = optimise::prepare(imported.graph, &imported.weights, &mut PortableEvaluator).map_err(in_graph)?;
         let inputs = specs(&graph, &graph.inputs);
         let outputs = specs(&graph, &graph.outputs);

@@ -120,8 +120,11 @@ impl Plans {
             return Ok(executor.clone());
         }
         let threads = self.options.threads;
-        let executor =
-            Arc::new(Executor::new(Some(self.chip.plugin.clone()), threads, Layout::for_plan(memory, threads as u64)?)?);
+        let executor = Arc::new(Executor::new(
+            Some(self.chip.plugin.clone()),
+            threads,
+            Layout::for_plan(memory, threads as u64)?,
+        )?);
         cache.plans.clear();
         cache.executor = Some(executor.clone());
         Ok(executor)

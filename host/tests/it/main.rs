@@ -1,6 +1,8 @@
 //! The `host` binary as a user runs it: its commands, and a real server on a free port. The plugins are the project's own, as `cargo xtask build-plugins`
 //! leaves them in `plugins/`.
 
+#![allow(clippy::unwrap_used)]
+
 mod commands;
 mod doctor;
 mod onnx;

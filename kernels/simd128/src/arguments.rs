@@ -1,8 +1,8 @@
 //! An operation as the fast paths read it. The portable kernel has checked it before: what is asked here is only whether a fast path
 //! fits, so the answers are options, and no means that the portable kernel runs.
 
-use sunmao_plugin_sdk::abi::{Operand, Operation};
 use sunmao_plugin_sdk::Attributes;
+use sunmao_plugin_sdk::abi::{Operand, Operation};
 
 /// Code of f32 in the ABI.
 pub(crate) const F32: u16 = 1;
@@ -65,7 +65,9 @@ impl<'a> Op<'a> {
         let bytes = operand.literal.as_deref()?;
         match operand.dtype {
             7 => Some(bytes.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().expect("chunks of 8"))).collect()),
-            6 => Some(bytes.chunks_exact(4).map(|b| i32::from_le_bytes(b.try_into().expect("chunks of 4")).into()).collect()),
+            6 => Some(
+                bytes.chunks_exact(4).map(|b| i32::from_le_bytes(b.try_into().expect("chunks of 4")).into()).collect(),
+            ),
             _ => None,
         }
     }

@@ -56,8 +56,8 @@ fn fast(op: Op<'_>) -> Option<Box<dyn Kernel>> {
         "Conv" => crate::conv::prepare(op),
         "MatMul" | "Gemm" => crate::matmul::prepare(op),
         "ConvTranspose" => crate::conv::transposed::prepare(op),
-        "Softmax" | "LayerNormalization" | "BatchNormalization" | "GlobalAveragePool" | "GlobalMaxPool" | "ReduceSum"
-        | "ReduceMean" | "ReduceMax" | "ReduceMin" => crate::rows::prepare(op),
+        "Softmax" | "LayerNormalization" | "BatchNormalization" | "GlobalAveragePool" | "GlobalMaxPool"
+        | "ReduceSum" | "ReduceMean" | "ReduceMax" | "ReduceMin" => crate::rows::prepare(op),
         "MaxPool" | "AveragePool" => crate::pool::prepare(op),
         "Transpose" | "Resize" => crate::moves::prepare(op),
         _ => crate::elementwise::prepare(op),

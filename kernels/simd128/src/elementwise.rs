@@ -210,7 +210,14 @@ unsafe fn run(operation: Arithmetic, a: *const f32, b: *const f32, steps: [usize
 /// # Safety
 /// As for [`run`].
 #[inline(always)]
-unsafe fn zip(a: *const f32, b: *const f32, steps: [usize; 2], to: *mut f32, len: usize, f: impl Fn(v128, v128) -> v128 + Copy) {
+unsafe fn zip(
+    a: *const f32,
+    b: *const f32,
+    steps: [usize; 2],
+    to: *mut f32,
+    len: usize,
+    f: impl Fn(v128, v128) -> v128 + Copy,
+) {
     // SAFETY: the caller's promise.
     unsafe {
         match steps {

@@ -41,7 +41,9 @@ impl Epilogue {
                     epilogue.bias = Some(input);
                 }
                 ("bias", _) => return None,
-                ("add", Some(input)) if tiles_add && untouched && epilogue.first.is_none() => epilogue.first = Some(input),
+                ("add", Some(input)) if tiles_add && untouched && epilogue.first.is_none() => {
+                    epilogue.first = Some(input)
+                }
                 ("add", Some(input)) => epilogue.rest.push(Step::Add(input)),
                 (name, None) => match Activation::named(name, Attributes(&step.attributes))? {
                     Activation::Clip { min, max } if untouched => epilogue.range = Some((min, max)),

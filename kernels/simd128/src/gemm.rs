@@ -67,7 +67,13 @@ impl Target<'_> {
     /// # Safety
     /// The panels hold `k` steps; row and column lie in the product.
     #[inline(always)]
-    unsafe fn tile(&self, (row, column): (usize, usize), (from, k, total): (usize, usize, usize), a: *const f32, b: *const f32) {
+    unsafe fn tile(
+        &self,
+        (row, column): (usize, usize),
+        (from, k, total): (usize, usize, usize),
+        a: *const f32,
+        b: *const f32,
+    ) {
         let mut ends = Ends::plain();
         // SAFETY: row and column lie in the product, whose output, bias and start hold it whole; edges go to `edge_tile`.
         unsafe {
@@ -216,9 +222,5 @@ pub(crate) fn split(call: &Call, rows: usize, columns: usize, penalties: (f32, f
     let largest = |panels: usize| panels.div_ceil(shards) as f32 / panels.max(1) as f32;
     let by_columns = largest(columns.div_ceil(COLUMNS)) + penalties.1;
     let by_rows = largest(rows.div_ceil(ROWS)) + penalties.0;
-    if by_rows < by_columns {
-        (call.share(rows, ROWS), 0..columns)
-    } else {
-        (0..rows, call.share(columns, COLUMNS))
-    }
+    if by_rows < by_columns { (call.share(rows, ROWS), 0..columns) } else { (0..rows, call.share(columns, COLUMNS)) }
 }

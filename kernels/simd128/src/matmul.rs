@@ -3,9 +3,11 @@
 use crate::arguments::{Op, count, dims, shards_for};
 use crate::epilogue::{BoundEpilogue, Epilogue};
 use crate::gemm::{Blocks, Target, split, with_packed_columns, with_packed_rows};
-use crate::panels::{Matrix, column_panel_floats, pack_all_columns, pack_all_rows, pack_columns, pack_rows, row_panel_floats};
+use crate::panels::{
+    Matrix, column_panel_floats, pack_all_columns, pack_all_rows, pack_columns, pack_rows, row_panel_floats,
+};
 use crate::tile::{COLUMNS, ROWS};
-use crate::vector::{add, at_least, at_most, fma, load, load_splat, mul, splat, store, store_part, load_part};
+use crate::vector::{add, at_least, at_most, fma, load, load_part, load_splat, mul, splat, store, store_part};
 use sunmao_plugin_sdk::abi::{PackedConstant, Requirements};
 use sunmao_plugin_sdk::{Bindings, Call, Dispatch, Kernel, Reader, Result, Writer};
 
@@ -83,7 +85,16 @@ fn stacked(a: &[usize], b: &[usize], y: &[usize]) -> Option<Sizes> {
     if b.len() == 2 || count(&b[..b.len() - 2]) == 1 {
         // One matrix on the right: all rows on the left are rows of one product.
         let rows = rows * stack;
-        return Some(Sizes { rows, columns, k, stack: 1, offsets: vec![[0, 0]], a: [k, 1], b: [columns, 1], alpha: 1.0 });
+        return Some(Sizes {
+            rows,
+            columns,
+            k,
+            stack: 1,
+            offsets: vec![[0, 0]],
+            a: [k, 1],
+            b: [columns, 1],
+            alpha: 1.0,
+        });
     }
     if stack > 4096 {
         return None;
@@ -222,7 +233,13 @@ impl Kernel for ConstantProduct {
 /// # Safety
 /// As for the blocked product.
 #[inline(never)]
-unsafe fn row_times_matrix(target: &Target<'_>, k: usize, row: Matrix, panels: *const f32, columns: core::ops::Range<usize>) {
+unsafe fn row_times_matrix(
+    target: &Target<'_>,
+    k: usize,
+    row: Matrix,
+    panels: *const f32,
+    columns: core::ops::Range<usize>,
+) {
     let (mut column, end) = (columns.start, columns.end.min(target.columns));
     // SAFETY: panel `column / 4` starts at `column * k`; a group that runs beyond the last panel repeats it and stores nothing for the copies.
     unsafe {
@@ -278,7 +295,7 @@ struct FreeProduct {
 
 impl FreeProduct {
     fn new(sizes: Sizes, epilogue: Epilogue) -> Self {
-        let height = (32 * 1024 / sizes.k / ROWS * ROWS).clamp(ROWS, sizes.rows.next_multiple_of(ROWS));
+        let height = (64 * 1024 / sizes.k / ROWS * ROWS).clamp(ROWS, sizes.rows.next_multiple_of(ROWS));
         let blocks = Blocks::new(sizes.k, sizes.columns, COLUMNS, 24 * 1024);
         Self { sizes, epilogue, height, blocks }
     }
@@ -319,12 +336,27 @@ impl Kernel for FreeProduct {
                     pack_all_rows(matrix, count, s.k, panels);
                     let shifted = panels.wrapping_sub(row * s.k);
                     let part = (row..row + count, 0..s.columns);
-                    with_packed_rows(&target, blocks, s.k, shifted, part, workspace, |from, depth, column, width, to| {
-                        for j in (0..width).step_by(COLUMNS) {
-                            let columns = COLUMNS.min(width - j);
-                            pack_columns(s.right(right.add(bt)), column + j, columns, from, depth, to.add(j * depth));
-                        }
-                    });
+                    with_packed_rows(
+                        &target,
+                        blocks,
+                        s.k,
+                        shifted,
+                        part,
+                        workspace,
+                        |from, depth, column, width, to| {
+                            for j in (0..width).step_by(COLUMNS) {
+                                let columns = COLUMNS.min(width - j);
+                                pack_columns(
+                                    s.right(right.add(bt)),
+                                    column + j,
+                                    columns,
+                                    from,
+                                    depth,
+                                    to.add(j * depth),
+                                );
+                            }
+                        },
+                    );
                 }
             }
             Ok(())

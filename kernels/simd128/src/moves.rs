@@ -86,7 +86,8 @@ impl Transpose {
         }
         axes.reverse();
         let inner = axes.pop().unwrap_or(Axis { len: 1, from: 1, to: 1 });
-        let other = if inner.from == 1 { None } else { Some(axes.remove(axes.iter().position(|axis| axis.from == 1)?)) };
+        let other =
+            if inner.from == 1 { None } else { Some(axes.remove(axes.iter().position(|axis| axis.from == 1)?)) };
         Some(Self { dtype, outer: axes, inner, other, len: count(&shape) })
     }
 }
@@ -96,7 +97,13 @@ const STRIP: usize = 16;
 
 impl Kernel for Transpose {
     fn requirements(&self) -> Requirements {
-        let each = if self.other.is_some() { 0.6 } else if self.inner.len < 16 { 1.5 } else { 0.25 };
+        let each = if self.other.is_some() {
+            0.6
+        } else if self.inner.len < 16 {
+            1.5
+        } else {
+            0.25
+        };
         let nanoseconds = (self.len as f32 * each) as u64 + 100;
         Requirements { shards: shards_for(nanoseconds), estimated_ns: nanoseconds, ..Requirements::simple() }
     }
@@ -135,7 +142,14 @@ impl Kernel for Transpose {
 /// # Safety
 /// Both places hold these elements.
 #[inline(never)]
-unsafe fn transpose_matrix(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize, rows: usize, columns: usize) {
+unsafe fn transpose_matrix(
+    from: *const f32,
+    from_stride: usize,
+    to: *mut f32,
+    to_stride: usize,
+    rows: usize,
+    columns: usize,
+) {
     let (whole_rows, whole_columns) = (rows - rows % LANES, columns - columns % LANES);
     // SAFETY: blocks of 4 x 4 within the whole parts, single elements in the rest.
     unsafe {
@@ -168,7 +182,12 @@ struct Nearest {
 impl Nearest {
     fn new(op: Op<'_>, dtype: u16) -> Option<Self> {
         let (x, y) = (dims(op.input(0)?), op.output_shape()?);
-        if x.len() != 4 || y.len() != 4 || x[..2] != y[..2] || op.attributes().text("mode") != "nearest" || y.contains(&0) {
+        if x.len() != 4
+            || y.len() != 4
+            || x[..2] != y[..2]
+            || op.attributes().text("mode") != "nearest"
+            || y.contains(&0)
+        {
             return None;
         }
         // Both give `x / factor` when the factor is whole: cutting x / factor, and rounding (x + 0.5) / factor - 0.5.

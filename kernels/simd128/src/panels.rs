@@ -43,7 +43,14 @@ pub(crate) unsafe fn pack_rows(matrix: Matrix, row: usize, rows: usize, from: us
 ///
 /// # Safety
 /// The matrix holds these rows and columns, and `panel` holds `k * 4` floats.
-pub(crate) unsafe fn pack_columns(matrix: Matrix, column: usize, columns: usize, from: usize, k: usize, panel: *mut f32) {
+pub(crate) unsafe fn pack_columns(
+    matrix: Matrix,
+    column: usize,
+    columns: usize,
+    from: usize,
+    k: usize,
+    panel: *mut f32,
+) {
     // SAFETY: the caller's promise.
     unsafe { spread(matrix.transposed(), (column, columns), (from, k), panel, COLUMNS) }
 }
@@ -53,7 +60,13 @@ pub(crate) unsafe fn pack_columns(matrix: Matrix, column: usize, columns: usize,
 /// # Safety
 /// As for [`pack_rows`]; `panel` holds `(k - 1) * stride + 4` floats.
 #[inline(never)]
-unsafe fn spread(matrix: Matrix, (row, lanes): (usize, usize), (from, k): (usize, usize), panel: *mut f32, stride: usize) {
+unsafe fn spread(
+    matrix: Matrix,
+    (row, lanes): (usize, usize),
+    (from, k): (usize, usize),
+    panel: *mut f32,
+    stride: usize,
+) {
     // SAFETY: rows `row .. row + lanes` and columns `from .. from + k` are in the matrix; a lane that is not there reads no memory.
     unsafe {
         if lanes == 0 {
@@ -168,7 +181,13 @@ pub(crate) unsafe fn interleave(
 /// # Safety
 /// As for [`interleave`].
 #[inline(never)]
-pub(crate) unsafe fn interleave_one(source: *const f32, columns: usize, panels: *mut f32, panel_floats: usize, p: usize) {
+pub(crate) unsafe fn interleave_one(
+    source: *const f32,
+    columns: usize,
+    panels: *mut f32,
+    panel_floats: usize,
+    p: usize,
+) {
     let whole = columns / COLUMNS;
     // SAFETY: as in `interleave`.
     unsafe {

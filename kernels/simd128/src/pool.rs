@@ -37,7 +37,8 @@ pub(crate) fn prepare(op: Op<'_>) -> Option<Box<dyn Kernel>> {
     };
     let pair = |v: &[usize], default: usize| if axes == 1 { [default, v[0]] } else { [v[0], v[1]] };
     let pads = list("pads", 0, 2 * axes)?;
-    if list("dilations", 1, axes)?.iter().any(|&d| d != 1) || !matches!(op.attributes().text("auto_pad"), "" | "NOTSET") {
+    if list("dilations", 1, axes)?.iter().any(|&d| d != 1) || !matches!(op.attributes().text("auto_pad"), "" | "NOTSET")
+    {
         return None;
     }
     let mut pool = Pool {
@@ -111,7 +112,15 @@ impl Pool {
     /// # Safety
     /// `plane` holds an input plane, `line` and `to` a line and an output row.
     #[inline(never)]
-    unsafe fn row(&self, plane: *const f32, y: usize, line: *mut f32, to: *mut f32, start: f32, f: impl Fn(v128, v128) -> v128) {
+    unsafe fn row(
+        &self,
+        plane: *const f32,
+        y: usize,
+        line: *mut f32,
+        to: *mut f32,
+        start: f32,
+        f: impl Fn(v128, v128) -> v128,
+    ) {
         let (rows, width) = (self.window(0, y), self.input[1]);
         // SAFETY: the line holds `pad + width` floats and a vector; windows read it up to where it was filled.
         unsafe {

@@ -25,7 +25,13 @@ pub(crate) fn prepare(op: Op<'_>) -> Option<Box<dyn Kernel>> {
 /// # Safety
 /// `from` holds `len` readable floats.
 #[inline(never)]
-unsafe fn fold(from: *const f32, len: usize, start: f32, f: impl Fn(v128, v128) -> v128, lane: impl Fn(f32, f32) -> f32) -> f32 {
+unsafe fn fold(
+    from: *const f32,
+    len: usize,
+    start: f32,
+    f: impl Fn(v128, v128) -> v128,
+    lane: impl Fn(f32, f32) -> f32,
+) -> f32 {
     let mut acc = [splat(start); 4];
     let mut i = 0;
     // SAFETY: `i` stays below `len`.
@@ -182,7 +188,14 @@ impl Kernel for LayerNorm {
 /// # Safety
 /// All pointers hold `len` floats.
 #[inline(never)]
-unsafe fn normalise(from: *const f32, to: *mut f32, len: usize, scale: *const f32, bias: Option<*const f32>, epsilon: f32) {
+unsafe fn normalise(
+    from: *const f32,
+    to: *mut f32,
+    len: usize,
+    scale: *const f32,
+    bias: Option<*const f32>,
+    epsilon: f32,
+) {
     // SAFETY: the caller's promise.
     unsafe {
         let mean = fold(from, len, 0.0, add, |a, b| a + b) / len as f32;
@@ -218,7 +231,11 @@ unsafe fn normalise(from: *const f32, to: *mut f32, len: usize, scale: *const f3
         let rest = len - whole;
         if rest > 0 {
             let bias = bias.map_or(splat(0.0), |bias| load_part(bias.add(whole), rest));
-            store_part(to.add(whole), one(load_part(from.add(whole), rest), load_part(scale.add(whole), rest), bias), rest);
+            store_part(
+                to.add(whole),
+                one(load_part(from.add(whole), rest), load_part(scale.add(whole), rest), bias),
+                rest,
+            );
         }
     }
 }
@@ -268,7 +285,9 @@ impl Kernel for BatchNorm {
                 let rest = of_channel(&shift) - of_channel(&mean) * factor;
                 let (factor, rest) = (splat(factor as f32), splat(rest as f32));
                 // SAFETY: both tensors hold `planes` planes; they are one place or apart.
-                unsafe { crate::vector::map(from.add(at * plane), to.add(at * plane), plane, |x| fma(x, factor, rest)) };
+                unsafe {
+                    crate::vector::map(from.add(at * plane), to.add(at * plane), plane, |x| fma(x, factor, rest))
+                };
             }
             Ok(())
         }))
@@ -378,8 +397,12 @@ impl Kernel for Reduce {
                             let length = splat(reduced as f32);
                             down(from, reduced, inner, to, width, 0.0, add, |v| div(v, length));
                         }
-                        Fold::Max => down(from, reduced, inner, to, width, f32::NEG_INFINITY, |a, b| f32x4_max(a, b), |v| v),
-                        Fold::Min => down(from, reduced, inner, to, width, f32::INFINITY, |a, b| f32x4_min(a, b), |v| v),
+                        Fold::Max => {
+                            down(from, reduced, inner, to, width, f32::NEG_INFINITY, |a, b| f32x4_max(a, b), |v| v)
+                        }
+                        Fold::Min => {
+                            down(from, reduced, inner, to, width, f32::INFINITY, |a, b| f32x4_min(a, b), |v| v)
+                        }
                     }
                 }
             }

@@ -145,12 +145,7 @@ pub(crate) fn transpose(r: [v128; 4]) -> [v128; 4] {
     let b = i32x4_shuffle::<2, 6, 3, 7>(r[0], r[1]);
     let c = i32x4_shuffle::<0, 4, 1, 5>(r[2], r[3]);
     let d = i32x4_shuffle::<2, 6, 3, 7>(r[2], r[3]);
-    [
-        i64x2_shuffle::<0, 2>(a, c),
-        i64x2_shuffle::<1, 3>(a, c),
-        i64x2_shuffle::<0, 2>(b, d),
-        i64x2_shuffle::<1, 3>(b, d),
-    ]
+    [i64x2_shuffle::<0, 2>(a, c), i64x2_shuffle::<1, 3>(a, c), i64x2_shuffle::<0, 2>(b, d), i64x2_shuffle::<1, 3>(b, d)]
 }
 
 /// Elements 0, 2, 4, 6 of eight.

@@ -12,7 +12,8 @@ pub(super) fn sort(graph: &mut Graph) -> Result<(), String> {
             maker[output.index()] = Some(number);
         }
     }
-    let before = |node: &Node| -> Vec<usize> { node.inputs.iter().flatten().filter_map(|input| maker[input.index()]).collect() };
+    let before =
+        |node: &Node| -> Vec<usize> { node.inputs.iter().flatten().filter_map(|input| maker[input.index()]).collect() };
     let in_order = |(number, node): (usize, &Node)| before(node).iter().all(|&maker| maker < number);
     if graph.nodes.iter().enumerate().all(in_order) {
         return Ok(());

@@ -1,8 +1,8 @@
 //! Sound and unsound models, item by item.
 
 use super::*;
-use std::sync::atomic::{AtomicU32, Ordering};
 use plain::{Dim as D, Node, Symbol, Value, Weight};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 fn sink() -> (GraphSink, Refused) {
     static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -127,7 +127,9 @@ fn values_that_contradict_themselves_are_refused() {
     ];
     for (expected, bad) in bad {
         let (mut sink, refused) = whole();
-        let error = sink.value(Value { name: if bad.role == Role::Constant { "k".into() } else { bad.name.clone() }, ..bad }).unwrap_err();
+        let error = sink
+            .value(Value { name: if bad.role == Role::Constant { "k".into() } else { bad.name.clone() }, ..bad })
+            .unwrap_err();
         assert!(error.message.contains(expected), "{expected}: {error}");
         assert!(refused.take().is_some());
     }

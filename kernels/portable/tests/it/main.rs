@@ -1,5 +1,7 @@
 //! The kernels against plain `f64` loops that share no code with them, and the table of operators against what `prepare` accepts.
 
+#![allow(clippy::unwrap_used)]
+
 mod claims;
 mod convolutions;
 mod elementwise;

@@ -76,7 +76,8 @@ impl Kernel for DenseConv {
         let (geometry, blocks) = (self.geometry, self.blocks);
         let panel_floats = self.panel_floats();
         let epilogue = self.epilogue.bind(bindings)?;
-        let (input, weights, output) = (bindings.input::<f32>(0)?, bindings.packed::<f32>(1)?, bindings.output::<f32>(0)?);
+        let (input, weights, output) =
+            (bindings.input::<f32>(0)?, bindings.packed::<f32>(1)?, bindings.output::<f32>(0)?);
         Ok(Box::new(move |call: &Call| {
             let g = &geometry;
             let (rows, columns, k) = (g.group_filters(), g.output_plane(), g.depth());
@@ -113,9 +114,17 @@ impl Kernel for DenseConv {
                 // `requirements` asked: a packed block, then the rows being gathered.
                 unsafe {
                     let panels = call.read(&weights).as_ptr().add(group * panel_floats);
-                    with_packed_rows(&target, blocks, k, panels, part.clone(), workspace, |from, depth, column, width, to| {
-                        gather.pack((from, depth), (column, width), to, scratch);
-                    });
+                    with_packed_rows(
+                        &target,
+                        blocks,
+                        k,
+                        panels,
+                        part.clone(),
+                        workspace,
+                        |from, depth, column, width, to| {
+                            gather.pack((from, depth), (column, width), to, scratch);
+                        },
+                    );
                 }
             }
             Ok(())

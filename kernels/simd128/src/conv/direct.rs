@@ -123,7 +123,8 @@ impl Kernel for DirectConv {
                 let rows = band.rows.min(g.output[0] - top);
                 let channel = image * g.channels + group * g.group_channels();
                 let first = group * g.group_filters();
-                let job = Job { g, band: &band, offsets: &offsets, from: workspace, run, rows, range: epilogue.range() };
+                let job =
+                    Job { g, band: &band, offsets: &offsets, from: workspace, run, rows, range: epilogue.range() };
                 // SAFETY: `bind` checked every view against shapes that `prepare` checked against each other, and the workspace is as
                 // `requirements` asked.
                 unsafe {

@@ -61,7 +61,12 @@ impl Geometry {
             && g.channels % g.groups == 0
             && g.filters % g.groups == 0
             && w[1] == g.channels / g.groups
-            && [g.batch, g.channels, g.filters].iter().chain(&g.input).chain(&g.output).chain(&g.kernel).all(|&d| d > 0)
+            && [g.batch, g.channels, g.filters]
+                .iter()
+                .chain(&g.input)
+                .chain(&g.output)
+                .chain(&g.kernel)
+                .all(|&d| d > 0)
             && g.stride.iter().chain(&g.dilation).all(|&d| d > 0)
             && op.own(2).is_none_or(|bias| bias.dtype == crate::arguments::F32 && dims(bias) == [g.filters]);
         sound.then(|| geometry.upright())

@@ -15,7 +15,8 @@ use sunmao_plugin_sdk::{Bindings, Call, Dispatch, Kernel, Reader, Result, Writer
 pub(crate) fn prepare(op: Op<'_>) -> Option<Box<dyn Kernel>> {
     let (x, w, y) = (op.f32_shape(0)?, op.f32_shape(1)?, op.f32_output()?);
     let (&[batch, channels, height, width], &[_, filters, down, across]) = (&x[..], &w[..]) else { return None };
-    let list = |key: &str, value: i64| op.attributes().integers(key).is_none_or(|list| list.iter().all(|&v| v == value));
+    let list =
+        |key: &str, value: i64| op.attributes().integers(key).is_none_or(|list| list.iter().all(|&v| v == value));
     let blocks = y == [batch, filters, height * down, width * across]
         && op.attributes().integers("strides") == Some(&[down as i64, across as i64])
         && list("pads", 0)
@@ -81,7 +82,8 @@ impl Kernel for Transposed {
     fn bind(&self, bindings: &Bindings<'_>) -> Result<Box<dyn Dispatch>> {
         let job = self.clone();
         let epilogue = self.epilogue.bind(bindings)?;
-        let (input, weights, output) = (bindings.input::<f32>(0)?, bindings.packed::<f32>(1)?, bindings.output::<f32>(0)?);
+        let (input, weights, output) =
+            (bindings.input::<f32>(0)?, bindings.packed::<f32>(1)?, bindings.output::<f32>(0)?);
         let none = BoundEpilogue::none();
         Ok(Box::new(move |call: &Call| {
             let (rows, k, blocks) = (job.rows(), job.channels, job.blocks());
@@ -108,17 +110,31 @@ impl Kernel for Transposed {
                     let pixels = call.read(&input).as_ptr().add((image * k * height + y) * width);
                     let channel = |p: usize| pixels.add(p * height * width);
                     let part = (0..rows, 0..width);
-                    with_packed_rows(&target, blocks, k, call.read(&weights).as_ptr(), part, workspace, |_, depth, _, columns, to| {
-                        let panel = depth * COLUMNS;
-                        let mut p = 0;
-                        while p + 4 <= depth {
-                            interleave([channel(p), channel(p + 1), channel(p + 2), channel(p + 3)], columns, to, panel, p);
-                            p += 4;
-                        }
-                        for p in p..depth {
-                            interleave_one(channel(p), columns, to, panel, p);
-                        }
-                    });
+                    with_packed_rows(
+                        &target,
+                        blocks,
+                        k,
+                        call.read(&weights).as_ptr(),
+                        part,
+                        workspace,
+                        |_, depth, _, columns, to| {
+                            let panel = depth * COLUMNS;
+                            let mut p = 0;
+                            while p + 4 <= depth {
+                                interleave(
+                                    [channel(p), channel(p + 1), channel(p + 2), channel(p + 3)],
+                                    columns,
+                                    to,
+                                    panel,
+                                    p,
+                                );
+                                p += 4;
+                            }
+                            for p in p..depth {
+                                interleave_one(channel(p), columns, to, panel, p);
+                            }
+                        },
+                    );
                     job.lay_out(call, &epilogue, product, call.write(&output).as_mut_ptr(), image, y);
                 }
             }
@@ -133,7 +149,15 @@ impl Transposed {
     /// # Safety
     /// `product` holds [`Transposed::rows`] rows of pixels, `output` the whole output.
     #[inline(never)]
-    unsafe fn lay_out(&self, call: &Call, epilogue: &BoundEpilogue, product: *const f32, output: *mut f32, image: usize, y: usize) {
+    unsafe fn lay_out(
+        &self,
+        call: &Call,
+        epilogue: &BoundEpilogue,
+        product: *const f32,
+        output: *mut f32,
+        image: usize,
+        y: usize,
+    ) {
         let ([height, width], [down, across]) = (self.input, self.kernel);
         let bias = epilogue.bias(call);
         let (min, max) = epilogue.range().unwrap_or((f32::NEG_INFINITY, f32::INFINITY));

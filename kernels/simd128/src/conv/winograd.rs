@@ -11,7 +11,9 @@ use crate::epilogue::{BoundEpilogue, Epilogue};
 use crate::gemm::split;
 use crate::panels::row_panel_floats;
 use crate::tile::{Columns, Ends, ROWS, tile};
-use crate::vector::{LANES, add, at_least, at_most, copy, fill, load, load_part, splat, store, store_part, transpose, v128};
+use crate::vector::{
+    LANES, add, at_least, at_most, copy, fill, load, load_part, splat, store, store_part, transpose, v128,
+};
 use core::hint::black_box;
 use core::marker::PhantomData;
 use core::ops::Range;
@@ -57,7 +59,8 @@ impl Cut {
         let products = (patch * patch) as f64 * groups * channels * filters * (LANES * 2) as f64 / 27.0;
         // Moving a patch in and a tile out, per element of the patch.
         let transforms = (patch * patch) as f64 * groups * (1.3 * channels + 1.5 * g.filters as f64);
-        let stream = (patch * patch) as f64 * channels * filters * 4.0 / 12.0 * (self.groups().div_ceil(self.block)) as f64;
+        let stream =
+            (patch * patch) as f64 * channels * filters * 4.0 / 12.0 * (self.groups().div_ceil(self.block)) as f64;
         products.max(stream) + 0.3 * stream.min(products) + transforms
     }
 }
@@ -130,8 +133,9 @@ impl<S: Scheme<P, O> + 'static, const P: usize, const O: usize> Kernel for Winog
                 // SAFETY: the SDK checked that `source` holds the weights and `packed` the bytes that `requirements` asked for.
                 unsafe {
                     let taps = source.add((filter * g.channels + channel) * 9);
-                    let rows: [[f64; P]; 3] =
-                        core::array::from_fn(|y| S::filter(core::array::from_fn(|x| f64::from(taps.add(3 * y + x).read()))));
+                    let rows: [[f64; P]; 3] = core::array::from_fn(|y| {
+                        S::filter(core::array::from_fn(|x| f64::from(taps.add(3 * y + x).read())))
+                    });
                     for x in 0..P {
                         let column = S::filter([rows[0][x], rows[1][x], rows[2][x]]);
                         for (y, value) in column.into_iter().enumerate() {
@@ -148,7 +152,8 @@ impl<S: Scheme<P, O> + 'static, const P: usize, const O: usize> Kernel for Winog
     fn bind(&self, bindings: &Bindings<'_>) -> Result<Box<dyn Dispatch>> {
         let (geometry, cut, product_floats) = (self.geometry, self.cut, self.product_floats());
         let epilogue = self.epilogue.bind(bindings)?;
-        let (input, weights, output) = (bindings.input::<f32>(0)?, bindings.packed::<f32>(1)?, bindings.output::<f32>(0)?);
+        let (input, weights, output) =
+            (bindings.input::<f32>(0)?, bindings.packed::<f32>(1)?, bindings.output::<f32>(0)?);
         Ok(Box::new(move |call: &Call| {
             let workspace = call.workspace::<f32>().as_mut_ptr();
             let products = workspace.wrapping_add(P * P * cut.matrix);
@@ -169,7 +174,8 @@ impl<S: Scheme<P, O> + 'static, const P: usize, const O: usize> Kernel for Winog
             let repeated = 8.0 / geometry.filters as f32;
             let (filters, tiles) = split(call, geometry.filters, cut.groups() * LANES, (repeated, 0.0));
             for image in 0..geometry.batch {
-                let source = call.read(&input).as_ptr().wrapping_add(image * geometry.channels * geometry.input_plane());
+                let source =
+                    call.read(&input).as_ptr().wrapping_add(image * geometry.channels * geometry.input_plane());
                 let mut group = tiles.start / LANES;
                 let end = tiles.end / LANES;
                 while group < end {
@@ -222,7 +228,11 @@ impl Job<'_> {
     ///
     /// # Safety
     /// `source` holds one image; the pointers of the job are as `requirements` asked.
-    unsafe fn transform_input<S: Scheme<P, O>, const P: usize, const O: usize>(&self, source: *const f32, block: Range<usize>) {
+    unsafe fn transform_input<S: Scheme<P, O>, const P: usize, const O: usize>(
+        &self,
+        source: *const f32,
+        block: Range<usize>,
+    ) {
         let (g, cut) = (self.g, self.cut);
         let (top, bottom) = (self.group(block.start)[0][0], self.group(block.end - 1)[LANES - 1][0]);
         for channel in 0..g.channels {
@@ -230,7 +240,9 @@ impl Job<'_> {
             unsafe {
                 self.fill_band(source.add(channel * g.input_plane()), top * O, (bottom - top) * O + P);
                 for (index, group) in block.clone().enumerate() {
-                    let patches = self.group(group).map(|[y, x]| self.band.add((y - top) * O * cut.band_row + x * O).cast_const());
+                    let patches = self
+                        .group(group)
+                        .map(|[y, x]| self.band.add((y - top) * O * cut.band_row + x * O).cast_const());
                     let to = self.columns.add((index * g.channels + channel) * LANES);
                     transform_patches::<S, P, O>(patches, cut.band_row, to, cut.matrix);
                 }
@@ -288,7 +300,12 @@ impl Job<'_> {
     ///
     /// # Safety
     /// The products were computed for the block and the filter's panel.
-    unsafe fn transform_output<S: Scheme<P, O>, const P: usize, const O: usize>(&self, image: usize, filter: usize, block: Range<usize>) {
+    unsafe fn transform_output<S: Scheme<P, O>, const P: usize, const O: usize>(
+        &self,
+        image: usize,
+        filter: usize,
+        block: Range<usize>,
+    ) {
         let (g, cut) = (self.g, self.cut);
         let tiles = cut.tiles[0] * cut.tiles[1];
         let plane = (image * g.filters + filter) * g.output_plane();

@@ -207,12 +207,7 @@ impl Session {
         }
     }
 
-    fn output(
-        &self,
-        ready: &super::plans::Ready,
-        run: &Run,
-        index: usize,
-    ) -> Result<(String, Tensor), InferError> {
+    fn output(&self, ready: &super::plans::Ready, run: &Run, index: usize) -> Result<(String, Tensor), InferError> {
         let port = &ready.loaded.plan.outputs[index];
         let tensor = Tensor { dtype: port.dtype, shape: port.shape.clone(), data: run.copy_out(index)? };
         Ok((self.outputs[index].name.clone(), tensor))
