@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use sunmao_graph::fold::NoWeights;
-use sunmao_graph::{DType, Dim, Graph, Node, Role, Value, ValueId};
+use sunmao_graph::{DType, Dim, Graph, Node, Role, Value};
 use sunmao_host::device::Selector;
 use sunmao_host::engine::{Executor, Layout, Run};
 use sunmao_host::plan::{self, Plan};

@@ -121,3 +121,6 @@ fn choose<'a>(
         None => Err(ImportError::UnknownFormat { path: path.to_owned(), known: known() }),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -85,9 +85,9 @@ fn views_cost_nothing_and_relu_runs_in_place() {
         Devices::default(),
         1,
         expect![[r#"
-               0 chip      MatMul [16, 4] @ 0x0 c0 0x100  # MatMul0
-               1 chip      Relu [16, 4] @ 0x100 0x100  # Relu0
-               2 chip      Add [16, 4] @ 0x100 0x100 0x0  # Add0
+               0 chip      MatMul [16, 4] @ 0x100 c0 0x0  # MatMul0
+               1 chip      Relu [16, 4] @ 0x0 0x0  # Relu0
+               2 chip      Add [16, 4] @ 0x0 0x0 0x100  # Add0
             memory: slot 512 bytes; largest live set 512 (1.000x); all tensors 1024 (2.00x); constants 512
             schedule: 3 dispatches; one thread: 1 steps; team: 1 phases
         "#]],

@@ -41,6 +41,8 @@ pub struct ChipInstance {
     arena: Option<Arena>,
     kernels: Vec<Option<Kernel>>,
     free: Vec<u32>,
+    /// Dispatches bound so far: the number of the next one.
+    dispatches: u32,
     device: device::Guest,
     store: Store<ChipState>,
 }
@@ -66,7 +68,7 @@ impl std::fmt::Debug for ChipInstance {
 }
 
 /// State of a chip's store.
-pub(super) struct ChipState(Basics);
+pub(super) struct ChipState(pub(super) Basics);
 
 impl State for ChipState {
     fn basics(&mut self) -> &mut Basics {
@@ -114,6 +116,7 @@ impl ChipInstance {
             arena: None,
             kernels: Vec::new(),
             free: Vec::new(),
+            dispatches: 0,
             device,
             store,
         })
@@ -264,7 +267,14 @@ impl ChipInstance {
         let (device, store) = (&self.device, &mut self.store);
         let limit = self.plugin.limits().setup_deadline;
         let answer = self.guard.call(CALL, limit, || device.kernel().call_bind(store, resource, &wire, workspace))?;
-        Self::plugin_answer(CALL, answer)
+        let number = Self::plugin_answer(CALL, answer)?;
+        if number != self.dispatches {
+            // Whatever it would run under that number is not what the host thinks.
+            self.guard.dead = true;
+            return Err(PluginError::broken(CALL, format!("dispatch {number} where {} comes next", self.dispatches)));
+        }
+        self.dispatches += 1;
+        Ok(number)
     }
 
     /// Gives a kernel back; its dispatches end with it.
@@ -289,7 +299,11 @@ impl ChipInstance {
             self.guard.call("run", self.run_limit, || device.call_run(store, first, count, shard, shards, base))?;
         match answer {
             Ok(()) => Ok(()),
-            Err(error) => Self::plugin_answer("run", Err(error)),
+            Err(mut error) => {
+                // The dispatch that failed, if it is one of these.
+                error.index = error.index.filter(|index| index.wrapping_sub(first) < count);
+                Err(Self::refusal("run", error))
+            }
         }
     }
 

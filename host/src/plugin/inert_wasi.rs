@@ -174,3 +174,76 @@ impl OutputStream for Output {
         Ok(WRITE_MAX_BYTES)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::instance::Fresh;
+    use super::super::testing::{chip, runtime};
+    use super::*;
+    use std::time::Instant;
+    use wasmtime::component::Component;
+
+    /// Sleeps an hour, and answers the time; random numbers; how many arguments there are.
+    const GUEST: &str = r#"(component
+        (import "wasi:io/poll@0.2.0" (instance $poll
+            (export "pollable" (type $p (sub resource)))
+            (export "[method]pollable.block" (func (param "self" (borrow $p))))))
+        (alias export $poll "pollable" (type $pollable))
+        (import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock
+            (alias outer 1 $pollable (type $outer))
+            (export "pollable" (type $p (eq $outer)))
+            (export "now" (func (result u64)))
+            (export "subscribe-duration" (func (param "when" u64) (result (own $p))))))
+        (import "wasi:random/random@0.2.0" (instance $random (export "get-random-u64" (func (result u64)))))
+        (core func $now (canon lower (func $clock "now")))
+        (core func $subscribe (canon lower (func $clock "subscribe-duration")))
+        (core func $block (canon lower (func $poll "[method]pollable.block")))
+        (core func $random (canon lower (func $random "get-random-u64")))
+        (core module $m
+            (import "" "now" (func $now (result i64)))
+            (import "" "subscribe" (func $subscribe (param i64) (result i32)))
+            (import "" "block" (func $block (param i32)))
+            (import "" "random" (func $random (result i64)))
+            (func (export "sleep") (result i64)
+                (call $block (call $subscribe (i64.const 3600000000000)))
+                (call $now))
+            (func (export "random") (result i64) (call $random)))
+        (core instance $i (instantiate $m (with "" (instance
+            (export "now" (func $now)) (export "subscribe" (func $subscribe))
+            (export "block" (func $block)) (export "random" (func $random))))))
+        (func (export "sleep") (result u64) (canon lift (core func $i "sleep")))
+        (func (export "random") (result u64) (canon lift (core func $i "random"))))"#;
+
+    fn guest(function: &str) -> u64 {
+        let engine = &runtime().engine;
+        let component = Component::new(engine, wat::parse_str(GUEST).unwrap()).unwrap();
+        let mut linker = Linker::<ChipState>::new(engine);
+        link(&mut linker).unwrap();
+        let mut fresh = Fresh::new(&chip(), true, 1 << 20, ChipState);
+        let instance = linker.instantiate(&mut fresh.store, &component).unwrap();
+        let function = instance.get_typed_func::<(), (u64,)>(&mut fresh.store, function).unwrap();
+        function.call(&mut fresh.store, ()).unwrap().0
+    }
+
+    #[test]
+    fn time_stands_still_and_nobody_sleeps() {
+        let started = Instant::now();
+        assert_eq!(guest("sleep"), 0);
+        assert!(started.elapsed() < Duration::from_secs(60));
+    }
+
+    #[test]
+    fn random_numbers_are_the_same_each_time() {
+        assert_eq!(guest("random"), guest("random"));
+    }
+
+    #[test]
+    fn output_goes_to_the_log_line_by_line() {
+        let mut output = Output(Arc::new(Mutex::new(Lines { log: PluginLog::new("test", 3), line: Vec::new() })));
+        output.write(bytes::Bytes::from_static(b"one\ntwo, and")).unwrap();
+        assert_eq!(output.0.lock().unwrap().line, b"two, and");
+        output.write(bytes::Bytes::from(vec![b'x'; WRITE_MAX_BYTES])).unwrap();
+        assert_eq!(output.0.lock().unwrap().line.len(), LINE_MAX_BYTES);
+        assert!(output.write(bytes::Bytes::from(vec![b'x'; WRITE_MAX_BYTES + 1])).is_err());
+    }
+}

@@ -106,6 +106,7 @@ impl Guard {
         if self.dead {
             return Err(PluginError::Dead);
         }
+        self.memory.forget_refusal();
         self.watch.arm(limit);
         let result = call();
         let in_time = self.watch.disarm();

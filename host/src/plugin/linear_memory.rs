@@ -25,7 +25,7 @@ pub(super) struct InstanceMemory {
     allowance: AtomicU64,
     arena_start: AtomicU64,
     arena_bytes: AtomicU64,
-    /// Growth was refused at some time: a trap that follows is for want of memory.
+    /// Growth was refused in the running call: a trap that follows is for want of memory.
     refused: AtomicBool,
 }
 
@@ -69,6 +69,12 @@ impl InstanceMemory {
     /// `memory.size`, in bytes.
     pub(super) fn bytes(&self) -> u64 {
         self.own.get().map_or(0, |own| own.bytes.load(Ordering::Acquire))
+    }
+
+    /// A new call begins: what was refused before is no reason for what happens now.
+    #[inline]
+    pub(super) fn forget_refusal(&self) {
+        self.refused.store(false, Ordering::Relaxed);
     }
 
     /// Whether growth was refused.

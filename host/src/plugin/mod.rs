@@ -21,7 +21,7 @@ mod load;
 mod log;
 mod runtime;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod watchdog;

@@ -1,4 +1,4 @@
-//! A chip in WebAssembly text, for tests: it does what the number of the dispatch says, good or bad.
+//! A chip and an importer in WebAssembly text, for tests: they do what the number of the dispatch says, or the file, good or bad.
 
 use super::{LoadOptions, Plugin, PluginError, Runtime, RuntimeOptions};
 use std::path::PathBuf;
@@ -39,6 +39,16 @@ pub(super) fn chip_with(change: impl FnOnce(String) -> String) -> Vec<u8> {
     component(&text, "device-plugin")
 }
 
+/// The importer as a component.
+pub(crate) fn importer() -> Arc<Plugin> {
+    static IMPORTER: LazyLock<Arc<Plugin>> = LazyLock::new(|| {
+        let mut options = patient();
+        options.limits.setup_deadline = Duration::from_secs(1);
+        load(&component(include_str!("testing/importer.wat"), "importer-plugin"), &options).unwrap()
+    });
+    IMPORTER.clone()
+}
+
 /// A core module in text, made a component of a world of the ABI.
 pub(super) fn component(text: &str, world: &str) -> Vec<u8> {
     let mut module = wat::parse_str(text).unwrap();
@@ -58,10 +68,10 @@ pub(super) fn runtime() -> &'static Arc<Runtime> {
 
 /// A directory that is gone with the value.
 #[derive(Debug)]
-pub(super) struct Scratch(pub(super) PathBuf);
+pub(crate) struct Scratch(pub(crate) PathBuf);
 
 impl Scratch {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("sunmao-plugin-test-{}-{number}", std::process::id()));
@@ -69,7 +79,7 @@ impl Scratch {
         Self(path)
     }
 
-    pub(super) fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
+    pub(crate) fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.0.join(name);
         std::fs::write(&path, bytes).unwrap();
         path

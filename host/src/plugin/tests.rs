@@ -116,10 +116,13 @@ fn a_constant_is_packed() {
 #[test]
 fn an_error_leaves_the_instance_alive() {
     let mut instance = with_arena(PAGE);
-    let Err(PluginError::Plugin { code, message, index, .. }) = instance.run(mode::ERROR, 1, 0, 1, 0) else {
-        panic!("no error")
-    };
-    assert_eq!((code, message.as_str(), index), (ErrorCode::InvalidArgument, "said no", Some(7)));
+    for (count, expected) in [(1, Some(7)), (0, None)] {
+        let Err(PluginError::Plugin { code, message, index, .. }) = instance.run(mode::ERROR, count, 0, 1, 0) else {
+            panic!("no error")
+        };
+        // It names dispatch 7, which is the one that was run, or none of them.
+        assert_eq!((code, message.as_str(), index), (ErrorCode::InvalidArgument, "said no", expected));
+    }
     instance.run(mode::OK, 1, 0, 1, 0).unwrap();
 }
 
@@ -183,13 +186,19 @@ fn memory_is_capped_and_the_arena_is_not_counted() {
 }
 
 #[test]
-fn an_arena_is_made_once_and_where_the_host_saw_it() {
+fn an_arena_is_where_the_host_saw_it_and_dispatches_count_up() {
     let mut instance = ChipInstance::new(&chip()).unwrap();
     assert!(matches!(instance.reserve(0), Err(PluginError::Misuse { .. })));
     assert!(matches!(instance.reserve(1 << 32), Err(PluginError::Misuse { .. })));
     let start = instance.reserve(100).unwrap();
     assert!(start.is_multiple_of(PAGE) && start + PAGE == instance.memory_bytes());
     assert!(matches!(instance.reserve(PAGE), Err(PluginError::Misuse { .. })));
+
+    let jumper = chip_with(|text| text.replace("(call $ok (i32.sub (global.get $bound) (i32.const 1)))", "(call $ok (i32.const 3))"));
+    let mut instance = arena_of(&load(&jumper, &patient()).unwrap(), PAGE);
+    let kernel = instance.prepare(&add()).unwrap();
+    let error = instance.bind(kernel, &[view(0), view(64), view(128)], 0).unwrap_err();
+    assert!(matches!(error, PluginError::Broken { call: "bind", .. }), "{error}");
 
     let liar = chip_with(|text| text.replace("(;reserve;) (i32.const 0)", "(i32.const -65536)"));
     let mut instance = ChipInstance::new(&load(&liar, &patient()).unwrap()).unwrap();

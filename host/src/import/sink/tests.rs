@@ -1,6 +1,8 @@
 //! Sound and unsound models, item by item.
 
 use super::*;
+use plain::{Content, Role};
+use sunmao_graph::{Dim, SymbolId};
 use plain::{Dim as D, Node, Symbol, Value, Weight};
 use std::sync::atomic::{AtomicU32, Ordering};
 
