@@ -5,6 +5,7 @@
 
 mod commands;
 mod doctor;
+mod hostile;
 mod onnx;
 mod plugins;
 mod server;
