@@ -91,6 +91,7 @@ impl From<InferError> for ApiError {
             | InferError::Rejected(_) => Self::bad(error.to_string()),
             InferError::Busy(_) | InferError::OutOfMemory(_) => Self::busy(error.to_string()),
             // The engine has logged the failure itself; its words may tell of the host's insides.
+            InferError::Internal(_) => Self::internal(error.to_string()),
             InferError::Failed { chip, .. } => Self::internal(format!(
                 "chip `{chip}` failed twice on this request, so the request is given up; the server's log says more"
             )),

@@ -37,16 +37,20 @@ pub enum ImportError {
         known: Vec<String>,
     },
     /// The importer refused the file, or failed.
-    #[error("{importer}: {source}")]
+    #[error("{}: importer `{importer}`: {source}", path.display())]
     Importer {
+        /// The file.
+        path: PathBuf,
         /// Which importer.
         importer: String,
         /// Why.
         source: PluginError,
     },
     /// The importer reads the file, and the host does not take what it read.
-    #[error("{importer}: {rejection}")]
+    #[error("{}: importer `{importer}`: {rejection}", path.display())]
     Rejected {
+        /// The file.
+        path: PathBuf,
         /// Which importer.
         importer: String,
         /// What the host does not take.

@@ -55,11 +55,13 @@ pub fn import(importers: &[Arc<Plugin>], path: &Path, options: &ImportOptions) -
     let files = Arc::new(std::sync::Mutex::new(files));
     let (sink, refused) = GraphSink::new(files.clone());
     let done = importer::import(plugin, Grants::new(files.clone()), sink, &options.values);
-    let rejected = |rejection| ImportError::Rejected { importer: plugin.id(), rejection };
+    let rejected = |rejection| ImportError::Rejected { path: path.to_path_buf(), importer: plugin.id(), rejection };
     let sink = match (done, refused.take()) {
         // What the host itself said no to is told in the host's words, whatever the importer made of it.
         (_, Some(rejection)) => return Err(rejected(rejection)),
-        (Err(source), None) => return Err(ImportError::Importer { importer: plugin.id(), source }),
+        (Err(source), None) => {
+            return Err(ImportError::Importer { path: path.to_path_buf(), importer: plugin.id(), source });
+        }
         (Ok((_, sink)), None) => sink,
     };
     let (graph, warnings) = sink.finish().map_err(rejected)?;

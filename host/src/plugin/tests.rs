@@ -194,7 +194,9 @@ fn an_arena_is_where_the_host_saw_it_and_dispatches_count_up() {
     assert!(start.is_multiple_of(PAGE) && start + PAGE == instance.memory_bytes());
     assert!(matches!(instance.reserve(PAGE), Err(PluginError::Misuse { .. })));
 
-    let jumper = chip_with(|text| text.replace("(call $ok (i32.sub (global.get $bound) (i32.const 1)))", "(call $ok (i32.const 3))"));
+    let jumper = chip_with(|text| {
+        text.replace("(call $ok (i32.sub (global.get $bound) (i32.const 1)))", "(call $ok (i32.const 3))")
+    });
     let mut instance = arena_of(&load(&jumper, &patient()).unwrap(), PAGE);
     let kernel = instance.prepare(&add()).unwrap();
     let error = instance.bind(kernel, &[view(0), view(64), view(128)], 0).unwrap_err();

@@ -90,6 +90,9 @@ pub enum InferError {
     /// The model cannot be run at these shapes, or this data cannot be computed with.
     #[error("{0}")]
     Rejected(String),
+    /// The host itself failed: mapping, or a native kernel. Not the request's fault.
+    #[error("{0}")]
+    Internal(EngineError),
     /// The device failed twice.
     #[error("chip `{chip}` failed twice on this request: {error}")]
     Failed {
@@ -104,6 +107,9 @@ impl From<EngineError> for InferError {
     fn from(error: EngineError) -> Self {
         match error {
             EngineError::OutOfMemory { .. } | EngineError::TooLarge { .. } => InferError::OutOfMemory(error),
+            EngineError::Memory(_) | EngineError::NativePanic { .. } | EngineError::Aborted => {
+                InferError::Internal(error)
+            }
             other => InferError::Rejected(other.to_string()),
         }
     }

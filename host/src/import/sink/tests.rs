@@ -2,9 +2,9 @@
 
 use super::*;
 use plain::{Content, Role};
-use sunmao_graph::{Dim, SymbolId};
 use plain::{Dim as D, Node, Symbol, Value, Weight};
 use std::sync::atomic::{AtomicU32, Ordering};
+use sunmao_graph::{Dim, SymbolId};
 
 fn sink() -> (GraphSink, Refused) {
     static NEXT: AtomicU32 = AtomicU32::new(0);
