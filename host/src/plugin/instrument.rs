@@ -5,8 +5,8 @@
 //! the polls of the function. The offsets differ because the compiler drops a load of an address that it knows was read before and not written
 //! since: with one address, an inner loop without stores would lose its poll to that of the outer loop.
 //!
-//! Where polls go: at the head of each `loop`; at the entry of each function that calls twice or more (calls without loops can take exponential time);
-//! before each bulk operation; and after every 2048 operators without one. Bulk operations on memory are cut into pieces (`bulk`).
+//! Where polls go: at the head of each `loop`; at the entry of each function that calls twice or more, unless all it calls are functions that
+//! call nothing (calls without loops can take exponential time, but it takes height); before each bulk operation; and after every 2048 operators without one. Bulk operations on memory are cut into pieces (`bulk`).
 //!
 //! The rewriting presumes a component that passed `inspect`: valid, one memory a module, no tail calls.
 
@@ -76,7 +76,7 @@ impl From<Refusal> for PluginError {
 type Error = reencode::Error<Refusal>;
 
 /// What is known about the module being rewritten.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Module {
     /// Whether anything in it can run long. If not, nothing is added: the small glue modules stay as they are.
     polled: bool,
@@ -85,6 +85,8 @@ struct Module {
     has_memory_section: bool,
     done_memory: bool,
     helpers: Helpers,
+    /// One for each function: whether it calls nothing. Of what is imported nobody knows: modules can call each other to any height.
+    leaves: Vec<bool>,
 }
 
 #[derive(Default)]
@@ -117,6 +119,7 @@ impl Poller {
 fn survey(data: &[u8], parser: wasmparser::Parser) -> Result<Module, Error> {
     let mut module = Module::default();
     let (mut imported_functions, mut functions, mut types) = (0u32, 0u32, 0u32);
+    let mut bodies = Vec::new();
     for payload in parser.parse_all(data) {
         match payload? {
             Payload::TypeSection(section) => {
@@ -146,13 +149,16 @@ fn survey(data: &[u8], parser: wasmparser::Parser) -> Result<Module, Error> {
             }
             Payload::CodeSectionEntry(body) => {
                 let function = Function::survey(&body)?;
-                module.polled |= function.polled();
                 module.helpers.fill |= function.fills;
                 module.helpers.copy |= function.copies;
+                bodies.push(function);
             }
             _ => {}
         }
     }
+    module.leaves = vec![false; imported_functions as usize];
+    module.leaves.extend(bodies.iter().map(|function| function.calls == 0));
+    module.polled = bodies.iter().any(|function| function.polled(&module.leaves));
     if module.memory > 1 {
         return Err(Error::UserError(Refusal::Memories));
     }
@@ -172,10 +178,13 @@ fn check_memory(memory: &wasmparser::MemoryType) -> Result<(), Error> {
 }
 
 /// What is known about one function before it is rewritten.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Function {
     loops: bool,
     calls: u32,
+    /// Functions called by number, and whether there are others.
+    callees: Vec<u32>,
+    calls_by_value: bool,
     operators: u32,
     bulk: bool,
     fills: bool,
@@ -189,7 +198,17 @@ impl Function {
             let operator = operator?;
             function.operators = function.operators.saturating_add(1);
             function.loops |= matches!(operator, Operator::Loop { .. });
-            function.calls += u32::from(is_call(&operator));
+            match operator {
+                Operator::Call { function_index } => {
+                    function.calls += 1;
+                    function.callees.push(function_index);
+                }
+                Operator::CallIndirect { .. } | Operator::CallRef { .. } => {
+                    function.calls += 1;
+                    function.calls_by_value = true;
+                }
+                _ => {}
+            }
             function.bulk |= is_bulk(&operator);
             function.fills |= matches!(operator, Operator::MemoryFill { .. });
             function.copies |= matches!(operator, Operator::MemoryCopy { .. });
@@ -197,17 +216,14 @@ impl Function {
         Ok(function)
     }
 
-    fn polled_at_entry(&self) -> bool {
-        self.calls >= 2
+    fn polled_at_entry(&self, leaves: &[bool]) -> bool {
+        let leaf = |&callee: &u32| leaves.get(callee as usize).copied().unwrap_or(false);
+        self.calls >= 2 && (self.calls_by_value || !self.callees.iter().all(leaf))
     }
 
-    fn polled(&self) -> bool {
-        self.loops || self.bulk || self.polled_at_entry() || self.operators > STRAIGHT_OPERATORS
+    fn polled(&self, leaves: &[bool]) -> bool {
+        self.loops || self.bulk || self.polled_at_entry(leaves) || self.operators > STRAIGHT_OPERATORS
     }
-}
-
-fn is_call(operator: &Operator<'_>) -> bool {
-    matches!(operator, Operator::Call { .. } | Operator::CallIndirect { .. } | Operator::CallRef { .. })
 }
 
 /// Operations whose time goes with an operand.
@@ -308,7 +324,7 @@ impl Reencode for Rewriter {
         let survey = Function::survey(&body)?;
         let mut poller = Poller { memory: self.module.memory, count: 0 };
         let mut function = self.new_function_with_parsed_locals(&body)?;
-        if survey.polled_at_entry() {
+        if survey.polled_at_entry(&self.module.leaves) {
             poller.poll(&mut function)?;
         }
         let mut straight = 0;

@@ -5,7 +5,7 @@ use super::bindings::importer::{ImporterPlugin, ImporterPluginPre};
 use super::cache::Identity;
 use super::chip::{ChipInstance, ChipState};
 use super::importer::{self, Format, ImportState};
-use super::inspect::{World, inspect};
+use super::inspect::{World, inspect, validate};
 use super::instrument::{self, instrument};
 use super::{Digest, PluginError, Runtime, inert_wasi};
 use std::fs::File;
@@ -226,6 +226,7 @@ impl Runtime {
         if let Some(component) = self.cache.as_ref().and_then(|cache| cache.load(&self.engine, &identity)) {
             return Ok((component, 0, true));
         }
+        validate(bytes)?;
         let refused = |error: wasmtime::Error| {
             PluginError::refused(
                 format!("the component cannot be compiled: {error:#}"),

@@ -109,10 +109,12 @@ impl Watchdog {
     pub(super) fn new(engine: Engine) -> std::io::Result<Self> {
         let shared = Arc::new(Shared { start: Instant::now(), state: Mutex::default(), changed: Condvar::new() });
         let for_thread = shared.clone();
-        let thread = std::thread::Builder::new()
-            .name("watchdog".into())
-            .stack_size(256 << 10)
-            .spawn(move || for_thread.watch(&engine))?;
+        let thread = std::thread::Builder::new().name("watchdog".into()).stack_size(256 << 10).spawn(move || {
+            // Ahead of the threads that it may have to stop, where the host may ask for that (as root, or with CAP_SYS_NICE): on a
+            // busy machine the thread would otherwise wait its turn behind them. Linux applies this to the calling thread alone.
+            let _ = rustix::process::setpriority_process(None, -20);
+            for_thread.watch(&engine);
+        })?;
         Ok(Self { shared, thread: Some(thread) })
     }
 

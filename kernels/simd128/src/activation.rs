@@ -117,7 +117,7 @@ impl Activation {
                 }),
                 Self::GeluTanh => map(from, to, len, |x| {
                     let cube = mul(mul(x, x), x);
-                    let inner = mul(fma(cube, splat(0.044_715), x), splat(0.797_884_56));
+                    let inner = mul(fma(cube, splat(0.044_715), x), splat(0.797_884_6));
                     let half = mul(x, splat(0.5));
                     fma(half, math::tanh(inner), half)
                 }),

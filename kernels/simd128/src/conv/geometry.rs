@@ -58,8 +58,8 @@ impl Geometry {
         };
         let g = &geometry;
         let sound = g.groups > 0
-            && g.channels % g.groups == 0
-            && g.filters % g.groups == 0
+            && g.channels.is_multiple_of(g.groups)
+            && g.filters.is_multiple_of(g.groups)
             && w[1] == g.channels / g.groups
             && [g.batch, g.channels, g.filters]
                 .iter()

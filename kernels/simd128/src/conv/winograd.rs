@@ -136,8 +136,9 @@ impl<S: Scheme<P, O> + 'static, const P: usize, const O: usize> Kernel for Winog
                     let rows: [[f64; P]; 3] = core::array::from_fn(|y| {
                         S::filter(core::array::from_fn(|x| f64::from(taps.add(3 * y + x).read())))
                     });
-                    for x in 0..P {
-                        let column = S::filter([rows[0][x], rows[1][x], rows[2][x]]);
+                    let columns: [[f64; 3]; P] = core::array::from_fn(|x| rows.map(|row| row[x]));
+                    for (x, column) in columns.into_iter().enumerate() {
+                        let column = S::filter(column);
                         for (y, value) in column.into_iter().enumerate() {
                             let panel = filter / ROWS * P * P + y * P + x;
                             packed.add((panel * g.channels + channel) * ROWS + filter % ROWS).write(value as f32);
@@ -351,6 +352,7 @@ impl Job<'_> {
 /// # Safety
 /// Each patch holds P rows of P floats; `to` holds the vectors.
 #[inline(never)]
+#[allow(clippy::needless_range_loop, reason = "the count is hidden from the compiler on purpose")]
 unsafe fn transform_patches<S: Scheme<P, O>, const P: usize, const O: usize>(
     patches: [*const f32; LANES],
     row: usize,
@@ -387,6 +389,7 @@ unsafe fn transform_patches<S: Scheme<P, O>, const P: usize, const O: usize>(
 /// # Safety
 /// `from` holds the vectors.
 #[inline(never)]
+#[allow(clippy::needless_range_loop, reason = "the count is hidden from the compiler on purpose")]
 unsafe fn transform_products<S: Scheme<P, O>, const P: usize, const O: usize>(
     from: *const f32,
     matrix: usize,
