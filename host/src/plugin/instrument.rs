@@ -367,3 +367,98 @@ impl ReencodeComponent for Rewriter {
 fn poll_memory() -> MemoryType {
     MemoryType { minimum: 1, maximum: Some(POLL_MAXIMUM_PAGES), memory64: false, shared: false, page_size_log2: None }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::PluginError;
+    use super::super::chip::ChipState;
+    use super::super::inspect::validate;
+    use super::super::instance::Fresh;
+    use super::super::testing::{chip, runtime};
+    use super::*;
+    use std::time::Duration;
+    use wasmtime::component::{Component, Linker};
+
+    /// Polls that a core module gets, as the only one of a component. What comes out is valid, and the second time finds the memory.
+    #[track_caller]
+    fn polls(module: &str) -> u64 {
+        let component = wat::parse_str(format!("(component (core module {module}))")).unwrap();
+        validate(&component).unwrap();
+        let out = instrument(&component).unwrap();
+        wasmparser::Validator::new_with_features(wasmparser::WasmFeatures::all()).validate_all(&out.bytes).unwrap();
+        out.polls
+    }
+
+    #[test]
+    fn only_what_can_run_long_gets_polls() {
+        assert_eq!(polls("(func) (func call 0)"), 0);
+        assert_eq!(polls("(func (loop) (loop (loop)))"), 3);
+        assert_eq!(polls("(func) (func call 0 call 0)"), 0, "what it calls calls nothing");
+        assert_eq!(polls("(func) (func call 0) (func call 1 call 1)"), 1);
+        assert_eq!(polls(r#"(import "" "" (func)) (func call 0 call 0)"#), 1);
+        assert_eq!(polls(r#"(table 1 funcref) (func i32.const 0 call_indirect i32.const 0 call_indirect)"#), 1);
+        assert_eq!(polls(&format!("(func {})", "nop ".repeat(5000))), 2);
+        // One at the operation, two in the function that stands for it, or one where only one way leads.
+        assert_eq!(polls("(memory 1) (func (memory.fill (i32.const 0) (i32.const 0) (i32.const 0)))"), 2);
+        assert_eq!(polls("(memory 1) (func (memory.copy (i32.const 0) (i32.const 0) (i32.const 0)))"), 3);
+    }
+
+    #[test]
+    fn modules_of_every_make_get_their_memory() {
+        for parts in
+            ["", "(memory 1)", r#"(import "" "m" (memory 1))"#, "(table 1 funcref)", "(global i32 (i32.const 0))"]
+        {
+            assert_eq!(polls(&format!(r#"{parts} (func (export "f") (loop))"#)), 1, "{parts}");
+        }
+    }
+
+    /// Runs the export `spin` of a component for 20 ms.
+    fn stopped(component: &str) -> PluginError {
+        let component = wat::parse_str(component).unwrap();
+        validate(&component).unwrap();
+        let engine = &runtime().engine;
+        let component = Component::new(engine, instrument(&component).unwrap().bytes).unwrap();
+        let mut fresh = Fresh::new(&chip(), false, 1 << 20, ChipState);
+        let linker = Linker::<ChipState>::new(engine);
+        let (store, limit) = (&mut fresh.store, Duration::from_millis(20));
+        let instance =
+            fresh.guard.instantiate(Duration::from_secs(60), || linker.instantiate(&mut *store, &component)).unwrap();
+        let spin = instance.get_typed_func::<(), ()>(&mut *store, "spin").unwrap();
+        fresh.guard.call("spin", limit, || spin.call(store, ())).unwrap_err()
+    }
+
+    #[test]
+    fn a_module_that_imports_its_memory_is_stopped() {
+        let error = stopped(
+            r#"(component
+                (core module $a (memory (export "m") 1))
+                (core module $b (import "a" "m" (memory 1)) (func (export "spin") (loop $l (br $l))))
+                (core instance $a (instantiate $a))
+                (core instance $b (instantiate $b (with "a" (instance $a))))
+                (func (export "spin") (canon lift (core func $b "spin"))))"#,
+        );
+        assert!(matches!(error, PluginError::Deadline { .. }), "{error}");
+    }
+
+    #[test]
+    fn modules_that_call_each_other_to_a_great_height_are_stopped() {
+        let mut text = String::from(
+            r#"(component (core module $base (memory (export "m") 1) (func (export "f")))
+            (core module $twice (import "" "f" (func)) (func (export "f") call 0 call 0))
+            (core instance $i0 (instantiate $base))"#,
+        );
+        for level in 1..60 {
+            text += &format!(r#"(core instance $i{level} (instantiate $twice (with "" (instance $i{}))))"#, level - 1);
+        }
+        text += r#"(func (export "spin") (canon lift (core func $i59 "f"))))"#;
+        let error = stopped(&text);
+        assert!(matches!(error, PluginError::Deadline { .. }), "{error}");
+    }
+
+    #[test]
+    fn two_memories_are_refused() {
+        let text = r#"(component (core module (import "" "m" (memory 1)) (memory 1)))"#;
+        assert!(validate(&wat::parse_str(text).unwrap()).is_err());
+        assert!(instrument(&wat::parse_str(text).unwrap()).is_err(), "also where nobody validated before");
+    }
+}

@@ -74,7 +74,7 @@ pub(crate) fn tanh(x: v128) -> v128 {
     let sign = v128_and(x, splat(-0.0));
     let size = f32x4_abs(x);
     let s = mul(x, x);
-    let mut p = splat(1.573_944_1e-2);
+    let mut p = splat(1.573_944e-2);
     for c in [-5.230_256e-2, 1.331_524_7e-1, -3.333_276_8e-1] {
         p = fma(p, s, splat(c));
     }

@@ -67,7 +67,7 @@ pub(crate) fn prepare(op: Op<'_>) -> Option<Box<dyn Kernel>> {
     }
     // A tile starts from one thing: the bias of the columns or a tensor.
     let has_bias = bias.is_some() || op.0.epilogue.iter().any(|step| step.op == "bias");
-    let epilogue = Epilogue::new(op, bias, !has_bias && !(constant && sizes.rows == 1))?;
+    let epilogue = Epilogue::new(op, bias, !(has_bias || constant && sizes.rows == 1))?;
     if constant {
         return Some(Box::new(ConstantProduct::new(sizes, epilogue)));
     }
