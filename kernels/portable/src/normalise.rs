@@ -220,6 +220,15 @@ fn batch_norm(op: Op<'_>) -> Result<Box<dyn Kernel>> {
     })
 }
 
+/// A power; three quarters, which nearly every model asks for, by roots, ten times as fast.
+fn power(base: f64, exponent: f64) -> f64 {
+    if exponent == 0.75 && base >= 0.0 {
+        let root = base.sqrt();
+        return root * root.sqrt();
+    }
+    libm::pow(base, exponent)
+}
+
 /// `LRN`: each element is divided by a power of the squares around it, across channels.
 fn local_response(op: Op<'_>) -> Result<Box<dyn Kernel>> {
     let shape = op.shape(0)?;
@@ -246,7 +255,7 @@ fn local_response(op: Op<'_>) -> Result<Box<dyn Kernel>> {
                     for i in 0..plane {
                         let value = |c: usize| S::load(x.get((batch * channels + c) * plane + i)).to_f64();
                         let squares: f64 = around.clone().map(|c| value(c) * value(c)).sum();
-                        let result = value(channel) / libm::pow(bias + alpha / size as f64 * squares, beta);
+                        let result = value(channel) / power(bias + alpha / size as f64 * squares, beta);
                         y.set(at * plane + i, S::store(<S as Stored>::Value::from_f64(result)));
                     }
                 }
