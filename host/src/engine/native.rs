@@ -56,11 +56,11 @@ impl NativeDispatch {
         })
     }
 
-    /// Runs one shard for the slot whose activations lie `base` bytes behind slot 0's.
-    pub(super) fn run(
+    /// Runs one shard for the slot whose activations lie `base` bytes behind slot 0's. `node` is asked for the name only when something fails.
+    pub(super) fn run<'a>(
         &self,
         executor: &Executor,
-        node: &str,
+        node: impl Fn() -> &'a str,
         shard: u32,
         shards: u32,
         base: u64,
@@ -75,8 +75,8 @@ impl NativeDispatch {
             unsafe { Call::new(mapping.base(), base as u32, workspace as u32, self.workspace_bytes, shard, shards) };
         match catch_unwind(AssertUnwindSafe(|| self.dispatch.run(&call))) {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(EngineError::Rejected { node: node.to_owned(), message: error.message }),
-            Err(_) => Err(EngineError::NativePanic { node: node.to_owned() }),
+            Ok(Err(error)) => Err(EngineError::Rejected { node: node().to_owned(), message: error.message }),
+            Err(_) => Err(EngineError::NativePanic { node: node().to_owned() }),
         }
     }
 }

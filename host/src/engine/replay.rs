@@ -97,7 +97,7 @@ impl Run {
                         Step::Native(index) => {
                             let dispatch = loaded.native[index as usize].as_ref();
                             let dispatch = dispatch.expect("native steps have native dispatches");
-                            let node = &loaded.plan.dispatches[index as usize].node;
+                            let node = || loaded.plan.dispatches[index as usize].node.as_str();
                             dispatch.run(executor, node, thread as u32, shards, base)?;
                         }
                     }
