@@ -92,7 +92,7 @@ impl Rig {
         let path = self.folder.write(&format!("guest-{mode:02}.wasm"), bytes);
         let limits = Limits {
             memory_bytes: 64 << 20,
-            deadline: Duration::from_millis(150),
+            deadline: Duration::from_millis(400),
             setup_deadline: Duration::from_millis(1500),
             ..Limits::default()
         };
@@ -135,7 +135,11 @@ fn hostile_plugins_harm_nobody_but_their_own_requests() {
                         End::Fails
                     }
                     Ok(session) => {
-                        let answers: Vec<_> = (0..6).map(|_| ask(&session)).collect();
+                        let mut answers = vec![ask(&session), ask(&session)];
+                        // One that hangs has shown it by now; one that traps at its fourth run has not.
+                        if answers.iter().any(Result::is_ok) {
+                            answers.extend((0..4).map(|_| ask(&session)));
+                        }
                         if answers.iter().all(|answer| matches!(answer, Ok(true))) {
                             End::Right
                         } else if answers.iter().all(Result::is_err) {
