@@ -57,7 +57,7 @@ pub fn build(
     if !refused.is_empty() {
         return Err(PlanError::Unplaced(refused));
     }
-    let Builder { lifetimes, constants, mut dispatches, pending, tensors, staging, .. } = builder;
+    let Builder { lifetimes, mut constants, mut dispatches, pending, tensors, staging, .. } = builder;
     let (offsets, slot) = assign(lifetimes.items(), u64::from(options.alignment));
     if slot > MAX_SLOT_BYTES {
         return Err(PlanError::ArenaTooLarge { needed: slot, limit: MAX_SLOT_BYTES });
@@ -66,40 +66,25 @@ pub fn build(
         dispatch.arguments = pending.arguments.iter().map(|argument| argument.resolve(&offsets)).collect();
         dispatch.workspace = pending.workspace.map_or(0, |piece| offsets[piece.0]);
     }
-    let place_of = |value: ValueId| -> Argument {
-        let root = lifetimes.root(value);
-        match lifetimes.piece(root) {
-            Some(piece) => Argument::Slot(offsets[piece.0]),
-            None => Argument::Constant(
-                constants
-                    .iter()
-                    .position(|constant| constant.value == root && constant.form == Form::Plain)
-                    .unwrap_or(usize::MAX),
-            ),
-        }
-    };
-    let mut constants = constants.clone();
+    let is_plain = |constant: &Constant, value: ValueId| constant.value == value && constant.form == Form::Plain;
+    // An output that is a constant is copied from its plain form, which no dispatch may have asked for.
     for &output in &graph.outputs {
         let root = lifetimes.root(output);
-        if graph.value(root).is_constant() && place_of(output) == Argument::Constant(usize::MAX) {
-            constants.push(Constant {
-                value: root,
-                form: Form::Plain,
-                bytes: value_bytes(&graph, root)?,
-                align: options.alignment,
-            });
+        if graph.value(root).is_constant() && !constants.iter().any(|constant| is_plain(constant, root)) {
+            let bytes = value_bytes(&graph, root)?;
+            constants.push(Constant { value: root, form: Form::Plain, bytes, align: options.alignment });
         }
     }
     let port = |value: ValueId| -> Result<Port, PlanError> {
-        let at = match place_of(value) {
-            Argument::Constant(usize::MAX) => {
-                let root = lifetimes.root(value);
-                let at = constants.iter().position(|c| c.value == root && c.form == Form::Plain);
+        let root = lifetimes.root(value);
+        let at = match lifetimes.piece(root) {
+            Some(piece) => Argument::Slot(offsets[piece.0]),
+            None => {
+                let at = constants.iter().position(|constant| is_plain(constant, root));
                 Argument::Constant(
                     at.ok_or_else(|| DeviceError::NotConcrete { value: graph.value(value).name.clone() })?,
                 )
             }
-            other => other,
         };
         let bytes = value_bytes(&graph, value)?;
         let tensor = graph.value(value);
