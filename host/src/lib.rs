@@ -10,6 +10,7 @@ pub mod config;
 pub mod device;
 pub mod engine;
 pub mod formats;
+pub mod host_ops;
 pub mod import;
 pub mod memory;
 pub mod plan;

@@ -12,6 +12,7 @@ const ORDER: &[&str] = &[
     "session",
     "scheduler",
     "engine",
+    "host_ops",
     "import",
     "plan",
     "device",
