@@ -5,7 +5,14 @@
 //! shares no code with what it judges.
 
 mod case;
+pub mod glob;
+pub mod judge;
+mod show;
+mod store;
+mod strings;
 pub mod verdict;
 
 pub use case::{CaseFacts, CaseResult, CaseValue, DataSet};
+pub use show::describe;
+pub use store::{Case, ONNX_NODE_CASES, Store, StoreError};
 pub use verdict::{Comparison, Outcome, Places, Verdict};

@@ -61,6 +61,9 @@ pub struct Comparison {
     pub worst_ulp: f64,
     /// The bound that held, in words: `exact`, `18 ULP`, `shape, type and range`.
     pub rule: String,
+    /// Whether the plain rule that other runtimes are measured with would say the same; none where there is no such rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub as_peers: Option<bool>,
 }
 
 /// Where the dispatches of a case ran.
