@@ -160,7 +160,8 @@ impl Supervisor {
     fn record(&mut self, index: usize, outcome: Outcome, took: Duration, watch: &mut dyn FnMut(Event<'_>)) {
         let facts = self.work[index].1.clone();
         self.done += 1;
-        let result = self.results[index].insert(CaseResult { facts, outcome, took_ms: took.as_secs_f64() * 1e3 });
+        let result =
+            self.results[index].insert(CaseResult { facts, outcome, took_ms: took.as_secs_f64() * 1e3, waiver: None });
         watch(Event { done: self.done, total: self.work.len(), result });
     }
 
