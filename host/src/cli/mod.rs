@@ -4,6 +4,7 @@
 
 mod arguments;
 mod assemble;
+mod conformance;
 mod doctor;
 mod failure;
 mod files;
@@ -14,7 +15,7 @@ mod plugins;
 mod progress;
 mod serve;
 
-use arguments::{Arguments, Command, PluginCommand};
+use arguments::{Arguments, Command, ConformanceCommand, PluginCommand};
 use clap::Parser;
 use failure::Failure;
 use std::process::ExitCode;
@@ -52,6 +53,8 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Inspect(arguments) => inspect::inspect(&arguments),
         Command::Plugin { command: PluginCommand::List(arguments) } => plugins::list(&arguments),
         Command::Plugin { command: PluginCommand::Verify(arguments) } => plugins::verify(&arguments),
+        Command::Conformance { command: ConformanceCommand::Run(arguments) } => conformance::run(&arguments),
+        Command::Conformance { command: ConformanceCommand::Verify(arguments) } => conformance::verify(&arguments),
         Command::Doctor(arguments) => doctor::doctor(&arguments),
     }
 }

@@ -1,6 +1,6 @@
 //! The command line as it is parsed.
 
-use super::arguments::{Arguments, Command, PluginCommand, What};
+use super::arguments::{Arguments, Command, ConformanceCommand, PluginCommand, What};
 use crate::config::FastPaths;
 use clap::{CommandFactory, Parser};
 use std::path::Path;
@@ -25,7 +25,16 @@ fn the_articles_line_is_taken_as_it_stands() {
 
 #[test]
 fn all_commands_take_the_common_flags() {
-    for command in ["serve", "infer m.onnx", "inspect m.onnx", "plugin list", "plugin verify p.wasm", "doctor"] {
+    for command in [
+        "serve",
+        "infer m.onnx",
+        "inspect m.onnx",
+        "plugin list",
+        "plugin verify p.wasm",
+        "doctor",
+        "conformance run",
+        "conformance verify c.json",
+    ] {
         let line = format!("host {command} --plugins p.toml --chip simd128 --threads 2 --fast-paths off --strict");
         let arguments = parsed(&line).unwrap_or_else(|error| panic!("{line}: {error}"));
         let common = match arguments.command {
@@ -35,6 +44,8 @@ fn all_commands_take_the_common_flags() {
             Command::Plugin { command: PluginCommand::List(command) } => command.common,
             Command::Plugin { command: PluginCommand::Verify(command) } => command.common,
             Command::Doctor(command) => command.common,
+            Command::Conformance { command: ConformanceCommand::Run(command) } => command.common,
+            Command::Conformance { command: ConformanceCommand::Verify(command) } => command.run.common,
         };
         assert_eq!((common.plugins.as_deref(), common.chip_type.as_str()), (Some(Path::new("p.toml")), "simd128"));
         assert_eq!((common.threads, common.fast_paths, common.strict), (Some(2), FastPaths::Off, true));

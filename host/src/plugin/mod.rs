@@ -30,5 +30,6 @@ pub use chip::{ChipInstance, KernelHandle};
 pub use digest::{BadDigest, Digest};
 pub use error::PluginError;
 pub use importer::Format;
+pub use inspect::ABI_VERSION;
 pub use load::{ChipFacts, Compiled, ImporterFacts, Kind, Limits, LoadOptions, Plugin};
 pub use runtime::{Runtime, RuntimeOptions};
