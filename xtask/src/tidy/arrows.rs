@@ -8,6 +8,7 @@ const ORDER: &[&str] = &[
     "cli",
     "api",
     "catalog",
+    "package",
     "formats",
     "session",
     "scheduler",
