@@ -14,6 +14,7 @@ pub mod formats;
 pub mod host_ops;
 pub mod import;
 pub mod memory;
+pub mod package;
 pub mod plan;
 pub mod plugin;
 pub mod scheduler;

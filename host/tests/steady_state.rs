@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use sunmao_graph::fold::NoWeights;
 use sunmao_graph::{DType, Dim, Graph, Node, Role, Value};
-use sunmao_host::device::Selector;
+use sunmao_host::device::{BrokenPromises, Chip, Scout, Selector};
 use sunmao_host::engine::{Executor, Layout, Run};
 use sunmao_host::plan::{self, Plan};
-use sunmao_host::plugin::{ChipInstance, Kind, LoadOptions, Plugin, Runtime, RuntimeOptions};
+use sunmao_host::plugin::{LoadOptions, Plugin, Runtime, RuntimeOptions};
 
 /// Counts what the whole process takes from the heap.
 struct Counting;
@@ -58,19 +58,13 @@ fn chain(length: usize) -> Graph {
     graph
 }
 
-fn planned(length: usize, chip: Option<&Arc<Plugin>>) -> Plan {
-    let mut scout = chip.map(|plugin| ChipInstance::new(plugin).expect("the plugin instantiates"));
-    if let Some(scout) = &mut scout {
-        scout.reserve(65536).expect("64 KiB are granted");
-    }
-    let facts = chip.and_then(|plugin| match plugin.kind() {
-        Kind::Chip(facts) => Some(facts),
-        Kind::Importer(_) => None,
-    });
+fn planned(length: usize, plugin: Option<&Arc<Plugin>>) -> Plan {
+    let broken = BrokenPromises::default();
+    let chip = plugin.map(|plugin| Chip::new("chip".into(), Vec::new(), false, plugin.clone()));
     let mut selector = Selector {
-        chip: facts.zip(scout.as_mut()).map(|(facts, scout)| (&facts.operators[..], scout)),
-        fast_paths: false,
-        strict: chip.is_some(),
+        chip: chip.as_ref().map(|chip| Scout::new(chip, &broken)),
+        no_fast_paths: Some("not what is measured"),
+        strict: plugin.is_some(),
     };
     let options = plan::Options { alignment: 64, threads: 1 };
     plan::build(chain(length), &NoWeights, &mut selector, options).expect("a chain of Relu is planned")

@@ -99,7 +99,7 @@ pub(super) fn load(bytes: &[u8], options: &LoadOptions) -> Result<Arc<Plugin>, P
 }
 
 /// The chip, as it should be, with deadlines that pass on no machine however busy.
-pub(super) fn chip() -> Arc<Plugin> {
+pub(crate) fn chip() -> Arc<Plugin> {
     static CHIP: LazyLock<Arc<Plugin>> = LazyLock::new(|| load(&chip_with(|text| text), &patient()).unwrap());
     CHIP.clone()
 }

@@ -106,8 +106,8 @@ pub enum InferError {
 impl From<EngineError> for InferError {
     fn from(error: EngineError) -> Self {
         match error {
-            EngineError::OutOfMemory { .. } | EngineError::TooLarge { .. } => InferError::OutOfMemory(error),
-            EngineError::Memory(_) | EngineError::NativePanic { .. } | EngineError::Aborted => {
+            EngineError::OutOfMemory { .. } => InferError::OutOfMemory(error),
+            EngineError::Memory(_) | EngineError::NativePanic { .. } | EngineError::Panic | EngineError::Aborted => {
                 InferError::Internal(error)
             }
             other => InferError::Rejected(other.to_string()),
@@ -157,6 +157,11 @@ impl Session {
     /// The chip that it runs on.
     pub fn chip(&self) -> &Chip {
         &self.plans.chip
+    }
+
+    /// Threads that one request may use; so many requests may be in flight.
+    pub fn threads(&self) -> usize {
+        self.threads
     }
 
     /// The plan for inputs of these shapes (in the model's order), as `infer` would use it.

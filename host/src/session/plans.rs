@@ -1,11 +1,11 @@
 //! The plans of a model, one for each set of input shapes, the least recently used one dropped when there are too many.
 
 use super::load::Options;
-use crate::device::{Chip, Selector};
+use crate::device::{BrokenPromises, Chip, Scout, Selector};
 use crate::engine::{EngineError, Executor, Layout, Loaded, PortableEvaluator};
 use crate::import::WeightSource;
 use crate::plan::{self, MemoryUse, Plan};
-use crate::plugin::{ChipInstance, Kind};
+use crate::plugin::Kind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use sunmao_graph::{Graph, GraphError, ValueId, optimise};
 
@@ -13,8 +13,6 @@ use sunmao_graph::{Graph, GraphError, ValueId, optimise};
 const MAX_PLANS: usize = 16;
 /// Offsets are multiples of at least this: a cache line, and what the widest native vectors want.
 const MIN_ALIGNMENT: u32 = 64;
-/// What a scout instance reserves: it prepares and never runs.
-const SCOUT_ARENA: u64 = 65536;
 
 /// Lengths of all axes of all inputs, in order.
 pub(super) type Signature = Vec<Vec<u64>>;
@@ -49,6 +47,7 @@ pub(super) struct Plans {
     pub(super) graph: Graph,
     weights: WeightSource,
     pub(super) chip: Arc<Chip>,
+    broken: BrokenPromises,
     options: Options,
     cache: Mutex<Cache>,
     /// Held while a plan is made, so that it is made once; requests with known shapes do not wait for it.
@@ -64,7 +63,15 @@ struct Cache {
 
 impl Plans {
     pub(super) fn new(graph: Graph, weights: WeightSource, chip: Arc<Chip>, options: Options) -> Self {
-        Self { graph, weights, chip, options, cache: Mutex::default(), making: Mutex::default() }
+        Self {
+            graph,
+            weights,
+            chip,
+            broken: BrokenPromises::default(),
+            options,
+            cache: Mutex::default(),
+            making: Mutex::default(),
+        }
     }
 
     /// The plan for `shapes`, made if need be.
@@ -83,8 +90,7 @@ impl Plans {
         executor.warm(&loaded)?;
         let mut cache = self.lock();
         if cache.plans.len() == MAX_PLANS {
-            let (_, evicted) = cache.plans.remove(0);
-            executor.forget(&evicted);
+            cache.plans.remove(0);
         }
         cache.plans.push((shapes.clone(), loaded.clone()));
         Ok(Ready { executor, loaded })
@@ -97,11 +103,9 @@ impl Plans {
         let Kind::Chip(facts) = self.chip.plugin.kind() else {
             unreachable!("the registry keeps importers apart from chips")
         };
-        let mut scout = ChipInstance::new(&self.chip.plugin).map_err(EngineError::from)?;
-        scout.reserve(SCOUT_ARENA).map_err(EngineError::from)?;
         let mut selector = Selector {
-            chip: Some((&facts.operators, &mut scout)),
-            fast_paths: self.options.fast_paths && self.chip.fast_paths,
+            chip: Some(Scout::new(&self.chip, &self.broken)),
+            no_fast_paths: self.chip.no_fast_paths(self.options.fast_paths),
             strict: self.options.strict,
         };
         let options = plan::Options {

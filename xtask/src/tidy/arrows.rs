@@ -9,6 +9,7 @@ const ORDER: &[&str] = &[
     "conformance",
     "api",
     "catalog",
+    "package",
     "formats",
     "session",
     "scheduler",
