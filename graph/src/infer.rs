@@ -6,6 +6,7 @@
 
 mod elementwise;
 mod layout;
+mod loss;
 mod network;
 mod numbers;
 mod product;
@@ -326,6 +327,7 @@ fn rule(scope: &Scope<'_>) -> Facts {
         op if network::covers(op) => network::infer(scope),
         op if product::covers(op) => product::infer(scope),
         op if select::covers(op) => select::infer(scope),
+        op if loss::covers(op) => loss::infer(scope),
         // In the schema, but its shapes follow from data or nobody has needed them yet.
         _ => Ok(vec![]),
     }?;

@@ -94,11 +94,13 @@ pub fn check_views<'a>(
 fn bytes_of(dtype: u16, shape: &[u32]) -> Option<u64> {
     let elements = shape.iter().try_fold(1u64, |n, &d| n.checked_mul(u64::from(d)))?;
     let bits = match dtype {
-        2 | 3 | 9 | 17..=20 => 8,
+        2 | 3 | 9 | 17..=20 | 24 => 8,
         4 | 5 | 10 | 16 => 16,
         1 | 6 | 12 => 32,
-        7 | 11 | 13 => 64,
+        7 | 11 | 13 | 14 => 64,
+        15 => 128,
         21..=23 => 4,
+        25 | 26 => 2,
         _ => return None,
     };
     Some(elements.checked_mul(bits)?.div_ceil(8))
@@ -147,6 +149,19 @@ impl Bindings<'_> {
         Ok(Output::new(view.offset, view.slotted, elements(view)))
     }
 
+    /// Input `index` as the bytes that it takes, whatever its element type: for types under a byte, and for copies of whole tensors.
+    pub fn input_bytes(&self, index: usize) -> Result<Input<u8>> {
+        let view = self.view(index, index < self.operation.inputs.len())?;
+        Ok(Input::new(view.offset, view.slotted, bytes(view)))
+    }
+
+    /// Output `index` as the bytes that it takes.
+    pub fn output_bytes(&self, index: usize) -> Result<Output<u8>> {
+        let at = self.operation.inputs.len() + index;
+        let view = self.view(at, index < self.operation.outputs.len())?;
+        Ok(Output::new(view.offset, view.slotted, bytes(view)))
+    }
+
     /// Whether output `out` was given the bytes of input `input`.
     pub fn in_place(&self, out: usize, input: usize) -> bool {
         let output = self.views.get(self.operation.inputs.len() + out).copied().flatten();
@@ -169,10 +184,14 @@ fn elements(view: &View) -> usize {
     view.shape.iter().map(|&d| d as usize).product()
 }
 
+fn bytes(view: &View) -> usize {
+    bytes_of(view.dtype, &view.shape).map_or(0, |bytes| bytes as usize)
+}
+
 /// Half-precision floats are read and written as their bits (`u16`), booleans and 8-bit floats as bytes.
 fn check_element<T: Element>(dtype: u16, index: usize) -> Result<()> {
     let carrier = match dtype {
-        9 | 17..=20 => u8::DTYPE,
+        9 | 17..=20 | 24 => u8::DTYPE,
         10 | 16 => u16::DTYPE,
         other => other,
     };

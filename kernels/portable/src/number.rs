@@ -215,4 +215,6 @@ integer! {
     i64, i64, true;
     u32, u64, false;
     u64, u64, false;
+    // Only moved, never computed with.
+    u128, u64, false;
 }
