@@ -93,6 +93,11 @@ pub fn check_views<'a>(
 /// Bytes of a dense tensor; none when the type is no plain element type or the product overflows.
 fn bytes_of(dtype: u16, shape: &[u32]) -> Option<u64> {
     let elements = shape.iter().try_fold(1u64, |n, &d| n.checked_mul(u64::from(d)))?;
+    if let Some((block, bytes)) = block_of(dtype) {
+        // Rows are whole blocks.
+        let whole = shape.last().is_some_and(|&last| u64::from(last).is_multiple_of(block));
+        return if whole { (elements / block).checked_mul(bytes) } else { None };
+    }
     let bits = match dtype {
         2 | 3 | 9 | 17..=20 | 24 => 8,
         4 | 5 | 10 | 16 => 16,
@@ -104,6 +109,18 @@ fn bytes_of(dtype: u16, shape: &[u32]) -> Option<u64> {
         _ => return None,
     };
     Some(elements.checked_mul(bits)?.div_ceil(8))
+}
+
+/// Elements and bytes of a block of a block format.
+fn block_of(dtype: u16) -> Option<(u64, u64)> {
+    match dtype {
+        0x100 => Some((32, 18)),
+        0x101 => Some((256, 144)),
+        0x102 => Some((256, 176)),
+        0x103 => Some((256, 210)),
+        0x104 => Some((32, 34)),
+        _ => None,
+    }
 }
 
 impl Bindings<'_> {
@@ -139,6 +156,14 @@ impl Bindings<'_> {
         let view = self.view(index, index < self.operation.inputs.len())?;
         check_size::<T>(view.dtype, index)?;
         Ok(Input::new(view.offset, view.slotted, elements(view)))
+    }
+
+    /// Input `index`, of a block format, as its bytes.
+    pub fn blocks(&self, index: usize) -> Result<Input<u8>> {
+        let view = self.view(index, index < self.operation.inputs.len())?;
+        let bytes = block_of(view.dtype).and_then(|_| bytes_of(view.dtype, &view.shape));
+        let bytes = bytes.ok_or_else(|| Error::invalid("a block format was expected").at(index))?;
+        Ok(Input::new(view.offset, view.slotted, bytes as usize))
     }
 
     /// Output `index` as the bits of its elements.

@@ -142,6 +142,21 @@ pub(crate) fn table() -> &'static [Row] {
             crate::quantise::rows,
             crate::range::rows,
             crate::reverse::rows,
+            crate::attention::rows,
+            crate::rotary::rows,
+            crate::linear_attention::rows,
+            crate::recurrent::rows,
+            crate::fourier::rows,
+            crate::einsum::rows,
+            crate::determinant::rows,
+            crate::block_matmul::rows,
+            crate::batch_statistics::rows,
+            crate::col2im::rows,
+            crate::unpool::rows,
+            crate::deform_conv::rows,
+            crate::grid_sample::rows,
+            crate::affine_grid::rows,
+            crate::regions::rows,
         ];
         families.iter().flat_map(|rows| rows()).collect()
     })
