@@ -6,6 +6,7 @@
 mod commands;
 mod doctor;
 mod hostile;
+mod npu;
 mod onnx;
 mod plugins;
 mod server;
