@@ -41,6 +41,7 @@ const COMPONENTS: &[Component] = &[
         place: Place::Plugins,
     },
     Component { name: "simd128", package: "sunmao-simd128", features: &[], flags: SIMD, place: Place::Plugins },
+    Component { name: "npu-sim", package: "sunmao-npu-sim", features: &[], flags: &[], place: Place::Plugins },
     Component { name: "import-onnx", package: "sunmao-import-onnx", features: &[], flags: &[], place: Place::Plugins },
     Component { name: "minimal", package: "kernel-minimal", features: &[], flags: &[], place: Place::Guests },
     Component { name: "guest", package: "sunmao-guests", features: &[], flags: &[], place: Place::Guests },
@@ -119,7 +120,7 @@ mod tests {
 
     #[test]
     fn without_names_the_plugins_are_built_and_the_guests_are_not() {
-        assert_eq!(names(choose(&[], false).expect("chooses")), ["portable", "simd128", "import-onnx"]);
+        assert_eq!(names(choose(&[], false).expect("chooses")), ["portable", "simd128", "npu-sim", "import-onnx"]);
         assert_eq!(choose(&[], true).expect("chooses").len(), COMPONENTS.len());
     }
 

@@ -37,9 +37,9 @@ struct Arguments {
 enum Command {
     /// Makes the wasm32 target work, by rustup or by Debian's packages (SUNMAO_WASM_TOOLCHAIN=rustup|debian forces one)
     Setup,
-    /// Builds components: plugins/portable.wasm, simd128.wasm, import-onnx.wasm, or the named ones
+    /// Builds components: plugins/portable.wasm, simd128.wasm, npu-sim.wasm, import-onnx.wasm, or the named ones
     BuildPlugins {
-        /// Names of components; without any, the three plugins
+        /// Names of components; without any, all plugins
         names: Vec<String>,
         /// Builds the components that only tests load, too (into target/guests)
         #[arg(long)]

@@ -7,6 +7,7 @@ mod commands;
 mod doctor;
 mod hostile;
 mod melody;
+mod npu;
 mod onnx;
 mod plugins;
 mod server;
