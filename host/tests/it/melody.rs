@@ -46,7 +46,7 @@ fn the_bundled_model_hears_on_every_road_what_onnx_runtime_hears() {
                 for (name, want) in &expected {
                     let (_, got) = got.iter().find(|(other, _)| other == name).unwrap();
                     assert_eq!(got.shape, want.shape, "{road}: {name}");
-                    let off = floats(&got.data).iter().zip(floats(&want.data)).map(|(a, b)| (a - b).abs());
+                    let off = floats(&got.data).into_iter().zip(floats(&want.data)).map(|(a, b)| (a - b).abs());
                     let worst = off.fold(0f32, |worst, off| if off.is_nan() { f32::INFINITY } else { worst.max(off) });
                     assert!(worst <= LIMIT, "{road}: {name} is off by {worst}");
                 }
