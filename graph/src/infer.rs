@@ -8,7 +8,7 @@ mod elementwise;
 mod layout;
 mod loss;
 mod network;
-mod numbers;
+pub(crate) mod numbers;
 mod product;
 mod reduce;
 mod select;

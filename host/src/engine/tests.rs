@@ -5,14 +5,14 @@ use crate::device::Selector;
 use crate::plan;
 use std::sync::Arc;
 use sunmao_graph::fold::NoWeights;
-use sunmao_graph::{DType, Dim, Graph, Node, Role, Value};
+use sunmao_graph::{Container, DType, Dim, Graph, Node, Role, Value};
 
 /// One Relu on the host's own kernel, for two threads.
 fn relu() -> (Arc<Executor>, Arc<Loaded>) {
     let mut graph = Graph::default();
     let mut value = |name: &str, role: Role| {
         let shape = Some(vec![Dim::Known(1 << 16)]);
-        graph.add_value(Value { name: name.into(), dtype: Some(DType::F32), shape, role })
+        graph.add_value(Value { name: name.into(), dtype: Some(DType::F32), shape, container: Container::Tensor, role })
     };
     let (x, y) = (value("x", Role::Input), value("y", Role::Computed));
     graph.inputs.push(x);

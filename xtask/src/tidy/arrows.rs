@@ -12,6 +12,7 @@ const ORDER: &[&str] = &[
     "package",
     "formats",
     "session",
+    "program",
     "scheduler",
     "engine",
     "host_ops",
