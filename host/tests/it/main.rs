@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod commands;
+mod conformance;
 mod doctor;
 mod hostile;
 mod melody;
