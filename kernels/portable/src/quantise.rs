@@ -40,7 +40,12 @@ pub(crate) fn rows() -> Vec<Row> {
 enum Under {
     Walk(Strided),
     /// Blocks of which the last one is shorter: `length` elements of the axis, `blocks` of `block` each, `inner` elements behind each.
-    Ragged { length: usize, blocks: usize, block: usize, inner: usize },
+    Ragged {
+        length: usize,
+        blocks: usize,
+        block: usize,
+        inner: usize,
+    },
 }
 
 impl Under {
@@ -62,7 +67,9 @@ impl Under {
             && scale[axis] as u64 == (shape[axis] as u64).div_ceil(block as u64)
             && (0..shape.len()).all(|i| i == axis || scale[i] == shape[i]);
         if !fits {
-            let what = format_args!("a scale or zero point of shape {scale:?} for {shape:?} along axis {axis}, blocks of {block}");
+            let what = format_args!(
+                "a scale or zero point of shape {scale:?} for {shape:?} along axis {axis}, blocks of {block}"
+            );
             return Err(op.invalid(what).at(index));
         }
         let (length, blocks) = (shape[axis], scale[axis]);
