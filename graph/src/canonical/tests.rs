@@ -790,7 +790,15 @@ fn elements_that_share_a_byte_move_as_bytes() {
 
 #[test]
 fn crops_and_pads_are_slices_and_pads() {
-    check("opset 18\n input x f32[5,4]\n const s i64[2] = 2 7\n y = CenterCropPad(x, s)\n output y", expect![[r#""#]]);
+    check(
+        "opset 18\n input x f32[5,4]\n const s i64[2] = 2 7\n y = CenterCropPad(x, s)\n output y",
+        expect![[r#"
+        input %x: f32[5,4]
+        %y~7: f32[2,4] = Slice(%x, const i64[2] [1,0], const i64[2] [3,4], const i64[2] [0,1])  // y
+        %y: f32[2,7] = Pad(%y~7, const i64[4] [0,1,0,2]) {mode=constant}  // y
+        output %y
+    "#]],
+    );
 }
 
 #[test]
@@ -827,11 +835,31 @@ fn dropouts_that_keep_everything_say_so_in_their_mask() {
 fn products_of_small_floats_are_plain_ones_between_conversions() {
     check(
         "opset 21\n input a f8e4m3fn[2,3]\n input b f8e4m3fn[3,4]\n input s f32[]\n input z f8e4m3fn[]\n y = QLinearMatMul(a, s, z, b, s, z, s, z)\n output y",
-        expect![[r#""#]],
+        expect![[r#"
+            input %a: f8e4m3fn[2,3]
+            input %b: f8e4m3fn[3,4]
+            input %s: f32[]
+            input %z: f8e4m3fn[]
+            %y~5: f32[2,3] = DequantizeLinear(%a, %s, %z) {axis=0, block_size=0, output_dtype=0}  // y
+            %y~6: f32[3,4] = DequantizeLinear(%b, %s, %z) {axis=1, block_size=0, output_dtype=0}  // y
+            %y~7: f32[2,4] = MatMul(%y~5, %y~6)  // y
+            %y: f8e4m3fn[2,4] = QuantizeLinear(%y~7, %s, %z) {axis=1, block_size=0, output_dtype=0, precision=0, saturate=1}  // y
+            output %y
+        "#]],
     );
 }
 
 #[test]
 fn gates_are_products() {
-    check("opset 28\n input a f32[N]\n input b f32[N]\n y = SwiGLU(a, b) alpha=0.5\n output y", expect![[r#""#]]);
+    check(
+        "opset 28\n input a f32[N]\n input b f32[N]\n y = SwiGLU(a, b) alpha=0.5\n output y",
+        expect![[r#"
+            symbol N: 0..
+            input %a: f32[N]
+            input %b: f32[N]
+            %y~3: f32[N] = Swish(%a) {alpha=0.5}  // y
+            %y: f32[N] = Mul(%y~3, %b)  // y
+            output %y
+        "#]],
+    );
 }
