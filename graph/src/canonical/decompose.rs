@@ -344,7 +344,8 @@ fn center_crop_pad(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
     let surplus: Vec<i64> = from.iter().zip(&to).map(|(from, to)| (from - to).max(0)).collect();
     let lack: Vec<i64> = from.iter().zip(&to).map(|(from, to)| (to - from).max(0)).collect();
     let starts: Vec<i64> = surplus.iter().map(|surplus| surplus / 2).collect();
-    let ends: Vec<i64> = starts.iter().zip(from.iter().zip(&to)).map(|(start, (from, to))| start + from.min(to)).collect();
+    let ends: Vec<i64> =
+        starts.iter().zip(from.iter().zip(&to)).map(|(start, (from, to))| start + from.min(to)).collect();
     let mut pads: Vec<i64> = lack.iter().map(|lack| lack / 2).collect();
     pads.extend(lack.iter().map(|lack| lack - lack / 2));
     let Some(mut sketch) = Sketch::new(editor, node) else { return Ok(None) };

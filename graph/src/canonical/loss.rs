@@ -36,7 +36,8 @@ fn likelihood(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
     let mut classes = labels;
     let mut is_ignored = None;
     if let Some(ignored) = ignored {
-        let (Some(ignored), Some(first)) = (sketch.scalar(label_dtype, ignored as f64), sketch.scalar(label_dtype, 0.0))
+        let (Some(ignored), Some(first)) =
+            (sketch.scalar(label_dtype, ignored as f64), sketch.scalar(label_dtype, 0.0))
         else {
             return Ok(None);
         };

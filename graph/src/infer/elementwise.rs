@@ -7,7 +7,10 @@ pub(super) fn covers(op: &str) -> bool {
     unary(op)
         || comparison(op)
         || arithmetic(op)
-        || matches!(op, "Where" | "Cast" | "CastLike" | "BitCast" | "Dropout" | "IsNaN" | "IsInf" | "Not" | "PRelu" | "Clip")
+        || matches!(
+            op,
+            "Where" | "Cast" | "CastLike" | "BitCast" | "Dropout" | "IsNaN" | "IsInf" | "Not" | "PRelu" | "Clip"
+        )
 }
 
 fn unary(op: &str) -> bool {

@@ -17,10 +17,28 @@ pub(crate) fn rows() -> Vec<Row> {
     let same_size = SIZED.iter().flat_map(|&from| SIZED.iter().map(move |&to| (from, to)));
     let same_size = same_size.filter(|&(from, to)| bits(from) == bits(to));
     vec![
-        Row::new("Cast", (6, LATEST), pairs.clone().map(|(a, b)| signature(&[a], &[b])).collect(), Tolerance::Exact, cast),
-        Row::new("CastLike", (15, LATEST), pairs.map(|(a, b)| signature(&[a, b], &[b])).collect(), Tolerance::Exact, cast),
-        Row::new("BitCast", (26, LATEST), same_size.map(|(a, b)| signature(&[a], &[b])).collect(), Tolerance::Exact, copy)
-            .in_place(&[0]),
+        Row::new(
+            "Cast",
+            (6, LATEST),
+            pairs.clone().map(|(a, b)| signature(&[a], &[b])).collect(),
+            Tolerance::Exact,
+            cast,
+        ),
+        Row::new(
+            "CastLike",
+            (15, LATEST),
+            pairs.map(|(a, b)| signature(&[a, b], &[b])).collect(),
+            Tolerance::Exact,
+            cast,
+        ),
+        Row::new(
+            "BitCast",
+            (26, LATEST),
+            same_size.map(|(a, b)| signature(&[a], &[b])).collect(),
+            Tolerance::Exact,
+            copy,
+        )
+        .in_place(&[0]),
     ]
 }
 

@@ -79,8 +79,7 @@ pub(crate) const SMALL_FLOATS: &[u16] = &[17, 18, 19, 20];
 /// Types that moves of whole elements know: those of a byte or more.
 pub(crate) const MOVED: &[u16] = &[1, 11, 10, 16, 2, 3, 4, 5, 6, 7, 12, 13, 9, 14, 15, 17, 18, 19, 20, 24];
 /// Types that convert into each other.
-pub(crate) const REAL: &[u16] =
-    &[1, 11, 10, 16, 2, 3, 4, 5, 6, 7, 12, 13, 9, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26];
+pub(crate) const REAL: &[u16] = &[1, 11, 10, 16, 2, 3, 4, 5, 6, 7, 12, 13, 9, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26];
 /// All that have a size.
 pub(crate) const SIZED: &[u16] =
     &[1, 11, 10, 16, 2, 3, 4, 5, 6, 7, 12, 13, 9, 14, 15, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26];

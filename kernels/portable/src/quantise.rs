@@ -37,10 +37,19 @@ pub(crate) fn rows() -> Vec<Row> {
 
 /// How scales and zero points lie under the input.
 #[derive(Clone, Copy)]
-enum Under {
-    Walk(Strided),
-    /// Blocks of which the last one is shorter: `length` elements of the axis, `blocks` of `block` each, `inner` elements behind each.
-    Ragged { length: usize, blocks: usize, block: usize, inner: usize },
+struct Under {
+    /// Along the input, unless blocks are ragged.
+    walk: Strided,
+    ragged: Option<Ragged>,
+}
+
+/// Blocks of an axis, of which the last one is shorter: `length` elements in `blocks` of `block` each, `inner` elements behind each.
+#[derive(Clone, Copy)]
+struct Ragged {
+    length: usize,
+    blocks: usize,
+    block: usize,
+    inner: usize,
 }
 
 impl Under {
@@ -48,27 +57,30 @@ impl Under {
     fn of(op: Op<'_>, index: usize) -> Result<Self> {
         let (shape, scale) = (op.shape(0)?, op.shape(index)?);
         if count(&scale) == 1 && scale.len() <= 1 {
-            return Ok(Self::Walk(Strided::new(&shape, &vec![0; shape.len()], 0)));
+            return Ok(Self::along(Strided::new(&shape, &vec![0; shape.len()], 0)));
         }
         let axis = op.axis("axis", 1, shape.len())?;
         let block = op.attributes().integer("block_size").unwrap_or(0);
         if block == 0 && scale == [shape[axis]] {
             let mut strides = vec![0; shape.len()];
             strides[axis] = 1;
-            return Ok(Self::Walk(Strided::new(&shape, &strides, 0)));
+            return Ok(Self::along(Strided::new(&shape, &strides, 0)));
         }
         let fits = block > 0
             && scale.len() == shape.len()
             && scale[axis] as u64 == (shape[axis] as u64).div_ceil(block as u64)
             && (0..shape.len()).all(|i| i == axis || scale[i] == shape[i]);
         if !fits {
-            let what = format_args!("a scale or zero point of shape {scale:?} for {shape:?} along axis {axis}, blocks of {block}");
+            let what = format_args!(
+                "a scale or zero point of shape {scale:?} for {shape:?} along axis {axis}, blocks of {block}"
+            );
             return Err(op.invalid(what).at(index));
         }
         let (length, blocks) = (shape[axis], scale[axis]);
         let block = length.min(block as usize);
         if blocks * block != length {
-            return Ok(Self::Ragged { length, blocks, block, inner: count(&shape[axis + 1..]) });
+            let ragged = Ragged { length, blocks, block, inner: count(&shape[axis + 1..]) };
+            return Ok(Self { walk: Strided::new(&[], &[], 0), ragged: Some(ragged) });
         }
         // The axis is divided in two, of which the scale has the outer one.
         let mut split = shape.clone();
@@ -76,24 +88,24 @@ impl Under {
         split[axis] = blocks;
         split.insert(axis + 1, block);
         strides.insert(axis + 1, 0);
-        Ok(Self::Walk(Strided::new(&split, &strides, 0)))
+        Ok(Self::along(Strided::new(&split, &strides, 0)))
+    }
+
+    fn along(walk: Strided) -> Self {
+        Self { walk, ragged: None }
     }
 
     /// Loads what belongs to elements `at..at + n` of the input.
     fn load(&self, call: &Call, from: &dyn Source, at: usize, n: usize, wide: &mut Wide, into: &mut [f64; CHUNK]) {
-        let (length, blocks, block, inner) = match *self {
-            Self::Walk(walk) => {
-                from.load(call, &walk, 0, at, n, wide);
-                return wide.reals(n, into);
-            }
-            Self::Ragged { length, blocks, block, inner } => (length, blocks, block, inner),
+        let Some(Ragged { length, blocks, block, inner }) = self.ragged else {
+            from.load(call, &self.walk, 0, at, n, wide);
+            return wide.reals(n, into);
         };
-        let single = Strided::new(&[], &[], 0);
         let mut number = [0.0; CHUNK];
         for (i, into) in into[..n].iter_mut().enumerate() {
             let (line, behind) = ((at + i) / inner, (at + i) % inner);
             let place = (line / length * blocks + line % length / block) * inner + behind;
-            from.load(call, &single, place, 0, 1, wide);
+            from.load(call, &self.walk, place, 0, 1, wide);
             wide.reals(1, &mut number);
             *into = number[0];
         }

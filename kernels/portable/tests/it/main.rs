@@ -10,6 +10,7 @@ mod indexing;
 mod integers;
 mod matrices;
 mod moves;
+mod narrow;
 mod normalisations;
 mod oracle;
 mod pools;
