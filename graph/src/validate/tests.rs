@@ -695,13 +695,11 @@ mod accepted {
     }
 
     #[test]
-    fn training_is_refused() {
-        let training = "opset 15\n input x f32[1,2,2]\n const p f32[2] = 1\n y = BatchNormalization(x, p, p, p, p) training_mode=1\n output y";
-        check_refused(
-            graph(training),
-            expect![[r#"
-            the model is not valid:
-              node `y` (BatchNormalization) is in training mode; export the model for inference"#]],
+    fn group_normalization_of_18_and_dft_of_17() {
+        check_accepted(
+            "opset 18\n input x f32[N,4,6]\n input s f32[2]\n input b f32[2]\n y = GroupNormalization(x, s, b) num_groups=2\n output y",
+            expect![[""]],
         );
+        check_accepted("opset 17\n input x f32[2,6,1]\n y = DFT(x)\n output y", expect![[""]]);
     }
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod attention;
 mod claims;
 mod convolutions;
 mod elementwise;
@@ -13,5 +14,8 @@ mod moves;
 mod normalisations;
 mod oracle;
 mod pools;
+mod recurrent;
 mod reductions;
 mod resizing;
+mod spectral;
+mod sums;
