@@ -11,8 +11,7 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 fn equation(editor: &Editor<'_>, node: &Node) -> Option<Equation> {
-    let ranks: Vec<Option<usize>> =
-        node.inputs.iter().map(|input| editor.shape((*input)?).map(<[_]>::len)).collect();
+    let ranks: Vec<Option<usize>> = node.inputs.iter().map(|input| editor.shape((*input)?).map(<[_]>::len)).collect();
     let equation = Equation::read(node, &ranks).ok().flatten()?;
     // A name twice in a term is a diagonal, and one twice in the result is nothing that anybody writes.
     let plain = |labels: &[Label]| labels.iter().enumerate().all(|(at, label)| !labels[..at].contains(label));
@@ -43,11 +42,9 @@ fn to_matmul(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
     if !editor.dtype(output).is_some_and(multiplies) {
         return Ok(None);
     }
-    let (Some(Equation { terms, result }), Some(a_shape), Some(b_shape)) = (
-        equation(editor, node),
-        editor.shape(a).and_then(known),
-        editor.shape(b).and_then(known),
-    ) else {
+    let (Some(Equation { terms, result }), Some(a_shape), Some(b_shape)) =
+        (equation(editor, node), editor.shape(a).and_then(known), editor.shape(b).and_then(known))
+    else {
         return Ok(None);
     };
     let [left, right] = terms.as_slice() else { return Ok(None) };
@@ -120,17 +117,40 @@ mod tests {
     fn names_of_two_operands_become_a_stack_of_matrices() {
         check(
             "input a f32[2,3,4]\n input b f32[5,2,4]\n y = Einsum(a, b) equation=bik,jbk->bij\n output y",
-            expect![[""]],
+            expect![[r#"
+                input %a: f32[2,3,4]
+                input %b: f32[5,2,4]
+                %y~4: f32[2,4,5] = Transpose(%b) {perm=[1,2,0]}  // y
+                %y: f32[2,3,5] = MatMul(%a, %y~4)  // y
+                output %y
+            "#]],
         );
     }
 
     #[test]
     fn names_that_one_operand_sums_alone_are_left_to_the_kernel() {
-        check("input a f32[2,3]\n input b f32[3]\n y = Einsum(a, b) equation=ij,j->j\n output y", expect![[""]]);
+        check(
+            "input a f32[2,3]\n input b f32[3]\n y = Einsum(a, b) equation=ij,j->j\n output y",
+            expect![[r#"
+            input %a: f32[2,3]
+            input %b: f32[3]
+            %y: f32[3] = Einsum(%a, %b) {equation=ij,j->j}  // y
+            output %y
+        "#]],
+        );
     }
 
     #[test]
     fn one_operand_is_summed_and_transposed() {
-        check("input a f32[N,3,4]\n y = Einsum(a) equation=...ij->j...\n output y", expect![[""]]);
+        check(
+            "input a f32[N,3,4]\n y = Einsum(a) equation=...ij->j...\n output y",
+            expect![[r#"
+            symbol N: 0..
+            input %a: f32[N,3,4]
+            %y~3: f32[N,4] = ReduceSum(%a, const i64[1] [1]) {keepdims=0, noop_with_empty_axes=0}  // y
+            %y: f32[4,N] = Transpose(%y~3) {perm=[1,0]}  // y
+            output %y
+        "#]],
+        );
     }
 }

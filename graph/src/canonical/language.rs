@@ -104,7 +104,18 @@ mod tests {
     fn a_causal_convolution_hands_its_state_on() {
         check(
             "opset 27\n input x f32[N,2,L]\n weight w f32[2,1,4]\n input s f32[N,2,3]\n y, t = CausalConvWithState(x, w, _, s) activation=silu\n output y\n output t",
-            expect![[""]],
+            expect![[r#"
+                symbol N: 0..
+                symbol L: 0..
+                input %x: f32[N,2,L]
+                input %s: f32[N,2,3]
+                %y~5: f32[N,2,?] = Concat(%s, %x) {axis=2}  // y
+                %y~6: f32[N,2,?] = Conv(%y~5, const f32[2,1,4] [0.0,0.0,0.0,0.0,0.0,0.0,0.0,0.0]) {auto_pad=NOTSET, dilations=[1], group=2, kernel_shape=[4], pads=[0,0], strides=[1]}  // y
+                %y: f32[N,2,?] = Swish(%y~6) {alpha=1.0}  // y
+                %t: f32[N,2,?] = Slice(%y~5, const i64[1] [-3], const i64[1] [9223372036854775807], const i64[1] [2])  // y
+                output %y
+                output %t
+            "#]],
         );
     }
 
@@ -112,12 +123,28 @@ mod tests {
     fn flex_attention_without_blocks_is_attention() {
         check(
             "opset 1\n input q f32[1,4,S,8]\n input k f32[1,2,S,8]\n y = ai.onnx.preview.FlexAttention(q, k, k) scale=0.5\n output y",
-            expect![[""]],
+            expect![[r#"
+                symbol S: 0..
+                input %q: f32[1,4,S,8]
+                input %k: f32[1,2,S,8]
+                %y: f32[1,4,S,8] = Attention(%q, %k, %k) {is_causal=0, left_window_size=-1, qk_matmul_output_mode=0, right_window_size=-1, scale=0.5, softcap=0.0}  // y
+                output %y
+            "#]],
         );
     }
 
     #[test]
     fn gates_are_swish_times_value() {
-        check("opset 28\n input a f32[N]\n input b f32[N]\n y = SwiGLU(a, b) alpha=1.5\n output y", expect![[""]]);
+        check(
+            "opset 28\n input a f32[N]\n input b f32[N]\n y = SwiGLU(a, b) alpha=1.5\n output y",
+            expect![[r#"
+            symbol N: 0..
+            input %a: f32[N]
+            input %b: f32[N]
+            %y~3: f32[N] = Swish(%a) {alpha=1.5}  // y
+            %y: f32[N] = Mul(%y~3, %b)  // y
+            output %y
+        "#]],
+        );
     }
 }

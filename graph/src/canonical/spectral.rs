@@ -106,13 +106,23 @@ mod tests {
     fn a_window_of_known_size_is_a_constant() {
         check(
             "opset 17\n input x f32[4]\n const n i64[] = 4\n w = HannWindow(n)\n y = Mul(x, w)\n output y",
-            expect![[""]],
+            expect![[r#"
+                input %x: f32[4]
+                %y: f32[4] = Mul(%x, const f32[4] [0.0,0.5,1.0,0.5])  // y
+                output %y
+            "#]],
         );
     }
 
     #[test]
     fn mel_weights_are_triangles() {
         let text = "opset 17\n const b i64[] = 2\n const n i64[] = 8\n const r i64[] = 8\n const lo f32[] = 0\n const hi f32[] = 4\n y = MelWeightMatrix(b, n, r, lo, hi) output_datatype=1\n output y";
-        check(text, expect![[""]]);
+        check(
+            text,
+            expect![[r#"
+            %y: f32[5,2] = Identity(%y~6: const f32[5,2])  // y
+            output %y
+        "#]],
+        );
     }
 }

@@ -47,7 +47,8 @@ impl Equation {
             }
             terms.push(spelled(before, dots, after));
         }
-        let dots = terms.iter().flatten().filter_map(|label| if let Label::Dots(at) = label { Some(at + 1) } else { None });
+        let dots =
+            terms.iter().flatten().filter_map(|label| if let Label::Dots(at) = label { Some(at + 1) } else { None });
         let dots = dots.max().unwrap_or(0);
         let result = match right {
             Some(right) => {

@@ -38,9 +38,7 @@ fn attend(
             let weights: Vec<f64> = scores.iter().map(|score| score.exp()).collect();
             let sum: f64 = weights.iter().sum();
             let sum = if sum == 0.0 { 1.0 } else { sum };
-            result.extend(
-                (0..v.2).map(|i| (0..k.1).map(|key| weights[key] / sum * v.at(shared, key, i)).sum::<f64>()),
-            );
+            result.extend((0..v.2).map(|i| (0..k.1).map(|key| weights[key] / sum * v.at(shared, key, i)).sum::<f64>()));
             shown.extend(scores);
         }
     }
@@ -93,9 +91,13 @@ fn packed_heads_see_a_window_of_keys_that_are_no_padding() {
     let mut random = Seeded::new(2);
     let (keys, queries, unpadded) = (6, 2, 4);
     let packed = |random: &mut Seeded, length: usize, heads: usize| random.tensor(&[1, length, heads * WIDTH]);
-    let (q, k, v) =
-        (packed(&mut random, queries, Q_HEADS), packed(&mut random, keys, KV_HEADS), packed(&mut random, keys, KV_HEADS));
-    let case = Case::new("Attention", 25).integer("q_num_heads", Q_HEADS as i64).integer("kv_num_heads", KV_HEADS as i64);
+    let (q, k, v) = (
+        packed(&mut random, queries, Q_HEADS),
+        packed(&mut random, keys, KV_HEADS),
+        packed(&mut random, keys, KV_HEADS),
+    );
+    let case =
+        Case::new("Attention", 25).integer("q_num_heads", Q_HEADS as i64).integer("kv_num_heads", KV_HEADS as i64);
     let case = case.integer("left_window_size", 1).integer("right_window_size", 0);
     let mask = Tensor::bool(&[1, 1, keys], &[true, true, true, false, true, true]);
     let case = case.input(q.clone()).input(k.clone()).input(v.clone()).input(mask).absent().absent();
@@ -110,13 +112,10 @@ fn packed_heads_see_a_window_of_keys_that_are_no_padding() {
     let (q, k, v) = (split(&q, Q_HEADS), split(&k, KV_HEADS), split(&v, KV_HEADS));
     // The two queries stand at places 2 and 3; key 3 is masked.
     let seen = [[false, true, true, false, false, false], [false, false, true, false, false, false]];
-    let (result, _) = attend(
-        &Heads(&q, queries, WIDTH),
-        &Heads(&k, keys, WIDTH),
-        &Heads(&v, keys, WIDTH),
-        0.0,
-        |_, row, key| if seen[row][key] { 0.0 } else { HIDDEN },
-    );
+    let (result, _) =
+        attend(&Heads(&q, queries, WIDTH), &Heads(&k, keys, WIDTH), &Heads(&v, keys, WIDTH), 0.0, |_, row, key| {
+            if seen[row][key] { 0.0 } else { HIDDEN }
+        });
     let got = outputs[0].to_f32();
     let by_head: Vec<f32> = split(&Tensor::f32(&[1, queries, Q_HEADS * WIDTH], &got), Q_HEADS);
     assert_close(&by_head, &result, 1e-6);
@@ -126,7 +125,8 @@ fn packed_heads_see_a_window_of_keys_that_are_no_padding() {
 fn a_query_without_keys_gives_zeros() {
     let x = Tensor::f32(&[1, 1, 2, 1], &[1.0, 2.0]);
     let mask = Tensor::bool(&[2, 2], &[false, false, true, true]);
-    let case = Case::new("Attention", 23).integer("qk_matmul_output_mode", 3).input(x.clone()).input(x.clone()).input(x);
+    let case =
+        Case::new("Attention", 23).integer("qk_matmul_output_mode", 3).input(x.clone()).input(x.clone()).input(x);
     let case = case.input(mask).output(1, &[1, 1, 2, 1]);
     let mut operation = case.output(1, &[1, 1, 2, 2]);
     let shown = operation.operation.outputs.pop().expect("pushed above");

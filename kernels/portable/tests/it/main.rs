@@ -13,6 +13,7 @@ mod matrices;
 mod moves;
 mod normalisations;
 mod oracle;
+mod places;
 mod pools;
 mod recurrent;
 mod reductions;

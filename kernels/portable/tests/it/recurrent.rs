@@ -44,7 +44,8 @@ impl Weights {
 }
 
 fn lstm(weights: &Weights, x: &[f64], h: &mut [f64], c: &mut [f64]) {
-    let sum = |gate: usize, j: usize, h: &[f64]| weights.input(gate * HIDDEN + j, x) + weights.state(gate * HIDDEN + j, h);
+    let sum =
+        |gate: usize, j: usize, h: &[f64]| weights.input(gate * HIDDEN + j, x) + weights.state(gate * HIDDEN + j, h);
     let old = h.to_vec();
     for j in 0..HIDDEN {
         let input = sigmoid(sum(0, j, &old) + weights.peep(0, j) * c[j]);
@@ -56,9 +57,8 @@ fn lstm(weights: &Weights, x: &[f64], h: &mut [f64], c: &mut [f64]) {
 
 fn gru(weights: &Weights, x: &[f64], h: &mut [f64], late: bool) {
     let old = h.to_vec();
-    let gate = |gate: usize, j: usize| {
-        sigmoid(weights.input(gate * HIDDEN + j, x) + weights.state(gate * HIDDEN + j, &old))
-    };
+    let gate =
+        |gate: usize, j: usize| sigmoid(weights.input(gate * HIDDEN + j, x) + weights.state(gate * HIDDEN + j, &old));
     let reset: Vec<f64> = (0..HIDDEN).map(|j| gate(1, j)).collect();
     let kept: Vec<f64> = (0..HIDDEN).map(|j| reset[j] * old[j]).collect();
     for j in 0..HIDDEN {

@@ -17,7 +17,8 @@ fn names_are_summed_repeated_and_broadcast() {
     }
     assert_close(&got[0].to_f32(), &wanted, 1e-7);
 
-    let diagonal = Case::new("Einsum", 12).text("equation", "bii").input(Tensor::i32(&[2, 2, 2], &[1, 9, 9, 2, 3, 9, 9, 4]));
+    let diagonal =
+        Case::new("Einsum", 12).text("equation", "bii").input(Tensor::i32(&[2, 2, 2], &[1, 9, 9, 2, 3, 9, 9, 4]));
     assert_eq!(diagonal.output(6, &[2]).run()[0].to_i32(), [3, 7]);
 }
 
@@ -47,6 +48,7 @@ fn rows_change_places_in_a_determinant() {
 #[test]
 fn blocks_that_overlap_add_up() {
     let x = Tensor::f32(&[1, 2, 3], &[1., 2., 3., 10., 20., 30.]);
-    let case = Case::new("Col2Im", 18).input(x).constant(Tensor::i64(&[2], &[1, 4])).constant(Tensor::i64(&[2], &[1, 2]));
+    let case =
+        Case::new("Col2Im", 18).input(x).constant(Tensor::i64(&[2], &[1, 4])).constant(Tensor::i64(&[2], &[1, 2]));
     assert_eq!(case.output(1, &[1, 1, 1, 4]).run()[0].to_f32(), [1., 12., 23., 30.]);
 }
