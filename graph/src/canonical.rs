@@ -7,6 +7,8 @@
 mod affine;
 mod algebra;
 mod decompose;
+mod einsum;
+mod language;
 mod loss;
 mod neutral;
 mod node_facts;
@@ -14,6 +16,7 @@ mod packed;
 mod pooling;
 mod quantised;
 mod sharing;
+mod spectral;
 mod views;
 mod windows;
 
@@ -41,6 +44,9 @@ fn all() -> impl Iterator<Item = &'static Rule> {
         loss::RULES,
         packed::RULES,
         quantised::RULES,
+        einsum::RULES,
+        language::RULES,
+        spectral::RULES,
     ]
     .into_iter()
     .flatten()

@@ -10,7 +10,8 @@ use sunmao_plugin_sdk::abi::{Attribute, Tolerance};
 use sunmao_plugin_sdk::{Call, Kernel, Result};
 
 pub(crate) fn rows() -> Vec<Row> {
-    let training = Row::new("BatchNormalization", (14, LATEST), same(5, 3, FLOATS), Tolerance::Approximate(1e-6), train);
+    let training =
+        Row::new("BatchNormalization", (14, LATEST), same(5, 3, FLOATS), Tolerance::Approximate(1e-6), train);
     vec![training.limit("training_mode", Attribute::Integer(1))]
 }
 

@@ -111,7 +111,8 @@ impl<S: Stored> Bound<S> {
     /// All channels of one place of the output: each sample of the input is read once and goes to every output of its group.
     fn point(&self, call: &Call, batch: usize, row: usize, column: usize) {
         let Plan { channels, outputs, groups, offset_groups, high, wide, .. } = self.plan;
-        let (x, w, offsets, y) = (call.read(&self.x), call.read(&self.w), call.read(&self.offsets), call.write(&self.y));
+        let (x, w, offsets, y) =
+            (call.read(&self.x), call.read(&self.w), call.read(&self.offsets), call.write(&self.y));
         let mask = self.mask.as_ref().map(|mask| call.read(mask));
         let sums = call.workspace::<f64>().part(0..outputs);
         match &self.bias {
@@ -129,9 +130,8 @@ impl<S: Stored> Bound<S> {
             let from = (batch * channels + channel) * high.input * wide.input;
             let plane = x.part(from..from + high.input * wide.input);
             for tap in 0..taps {
-                let offset = |part: usize| {
-                    S::load(offsets.get(((set * taps + tap) * 2 + part) * places + place)).to_f64()
-                };
+                let offset =
+                    |part: usize| S::load(offsets.get(((set * taps + tap) * 2 + part) * places + place)).to_f64();
                 let origin = |axis: &Axis, out: usize, tap: usize| {
                     (out * axis.stride + tap * axis.dilation) as f64 - axis.pad as f64
                 };

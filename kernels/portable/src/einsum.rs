@@ -104,9 +104,8 @@ fn plan(op: Op<'_>) -> Result<Plan> {
             let places = own.iter().zip(shape).zip(&strides).filter(|((own, length), _)| *own == name && **length != 1);
             places.map(|(_, stride)| *stride).sum::<isize>()
         };
-        let walk = |names: &[Name], sizes: &[usize]| {
-            Strided::new(sizes, &names.iter().map(stride).collect::<Vec<_>>(), 0)
-        };
+        let walk =
+            |names: &[Name], sizes: &[usize]| Strided::new(sizes, &names.iter().map(stride).collect::<Vec<_>>(), 0);
         (walk(&kept, &kept_sizes), walk(&summed, &summed_sizes))
     });
     Ok(Plan { outputs: count(&kept_sizes), sums: count(&summed_sizes), walks: walks.collect() })

@@ -30,6 +30,7 @@ mod fourier;
 mod gather;
 mod grid_sample;
 mod linear_attention;
+mod lp_normalise;
 mod matmul;
 mod minifloat;
 mod moves;

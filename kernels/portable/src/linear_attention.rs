@@ -12,8 +12,7 @@ use sunmao_plugin_sdk::{Bindings, Call, Input, Kernel, Output, Result, Writer};
 
 pub(crate) fn rows() -> Vec<Row> {
     let floats = [1, 10, 16, 11];
-    let signatures =
-        floats.iter().flat_map(|&d| floats.map(|s| signature(&[d, d, d, s, d, d], &[d, s]))).collect();
+    let signatures = floats.iter().flat_map(|&d| floats.map(|s| signature(&[d, d, d, s, d, d], &[d, s]))).collect();
     vec![Row::new("LinearAttention", (27, LATEST), signatures, Tolerance::Accumulate(8.0), linear_attention)]
 }
 

@@ -88,15 +88,9 @@ impl Plan {
         let rows = cell.gates() * hidden;
         op.expect_input(1, &[directions, rows, inputs])?;
         op.expect_input(2, &[directions, rows, hidden])?;
-        let state =
-            if batch_first { [batches, directions, hidden] } else { [directions, batches, hidden] };
-        let optional: &[(usize, &[usize])] = &[
-            (3, &[directions, 2 * rows]),
-            (4, &[batches]),
-            (5, &state),
-            (6, &state),
-            (7, &[directions, 3 * hidden]),
-        ];
+        let state = if batch_first { [batches, directions, hidden] } else { [directions, batches, hidden] };
+        let optional: &[(usize, &[usize])] =
+            &[(3, &[directions, 2 * rows]), (4, &[batches]), (5, &state), (6, &state), (7, &[directions, 3 * hidden])];
         for &(index, shape) in optional {
             if op.optional(index).is_some() {
                 op.expect_input(index, shape)?;
@@ -228,8 +222,7 @@ impl<S: Stored> Bound<S> {
         let (hidden, rows) = (plan.hidden, plan.cell.gates() * plan.hidden);
         let workspace = call.workspace::<S::Value>();
         let part = |index: usize| workspace.part(rows + index * hidden..rows + (index + 1) * hidden);
-        let scratch =
-            Scratch { gates: workspace.part(0..rows), hidden: part(0), cell: part(1), extra: part(2) };
+        let scratch = Scratch { gates: workspace.part(0..rows), hidden: part(0), cell: part(1), extra: part(2) };
         let state = plan.state_row(direction, batch) * hidden..(plan.state_row(direction, batch) + 1) * hidden;
         for (first, into) in [(&self.first_hidden, &scratch.hidden), (&self.first_cell, &scratch.cell)] {
             match first {
@@ -240,9 +233,10 @@ impl<S: Stored> Bound<S> {
                 None => into.fill(S::Value::default()),
             }
         }
-        let length = self.lengths.as_ref().map_or(plan.steps, |lengths| {
-            usize::try_from(call.read(lengths).get(batch)).unwrap_or(0).min(plan.steps)
-        });
+        let length = self
+            .lengths
+            .as_ref()
+            .map_or(plan.steps, |lengths| usize::try_from(call.read(lengths).get(batch)).unwrap_or(0).min(plan.steps));
         let backwards = plan.reverse || direction == 1;
         for step in 0..length {
             let at = if backwards { length - 1 - step } else { step };

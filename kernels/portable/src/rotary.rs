@@ -100,6 +100,7 @@ fn rotary(op: Op<'_>) -> Result<Box<dyn Kernel>> {
 }
 
 fn outside(places: usize) -> Error {
-    let message = format!("RotaryEmbedding: a position lies outside of the table of {places} angles: pass a larger table");
+    let message =
+        format!("RotaryEmbedding: a position lies outside of the table of {places} angles: pass a larger table");
     Error::new(ErrorCode::InvalidArgument, message)
 }

@@ -151,6 +151,7 @@ pub(crate) fn table() -> &'static [Row] {
             crate::determinant::rows,
             crate::block_matmul::rows,
             crate::batch_statistics::rows,
+            crate::lp_normalise::rows,
             crate::col2im::rows,
             crate::unpool::rows,
             crate::deform_conv::rows,

@@ -58,6 +58,7 @@ fn unpool(op: Op<'_>) -> Result<Box<dyn Kernel>> {
 }
 
 fn outside(places: usize) -> Error {
-    let message = format!("MaxUnpool: an index lies outside of the picture of {places} elements: take those of MaxPool");
+    let message =
+        format!("MaxUnpool: an index lies outside of the picture of {places} elements: take those of MaxPool");
     Error::new(ErrorCode::InvalidArgument, message)
 }

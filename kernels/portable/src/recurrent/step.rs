@@ -5,23 +5,57 @@ use crate::activation::limit;
 use crate::element::Stored;
 use crate::number::Number;
 use crate::settle::CHUNK;
+use std::marker::PhantomData;
 use sunmao_plugin_sdk::{Call, Reader, Writer};
 
 /// Partial sums of a product of two rows.
 const LANES: usize = 8;
 
+/// A row of numbers that a product reads, a few at a time.
+trait Line<V> {
+    fn one(&self, at: usize) -> V;
+    fn lanes(&self, at: usize) -> [V; LANES];
+}
+
+impl<S: Stored> Line<S::Value> for (Reader<'_, S::Element>, PhantomData<S>) {
+    #[inline(always)]
+    fn one(&self, at: usize) -> S::Value {
+        S::load(self.0.get(at))
+    }
+
+    #[inline(always)]
+    fn lanes(&self, at: usize) -> [S::Value; LANES] {
+        let part = self.0.part(at..at + LANES);
+        std::array::from_fn(|lane| S::load(part.get(lane)))
+    }
+}
+
+impl<V: Number> Line<V> for &Writer<'_, V> {
+    #[inline(always)]
+    fn one(&self, at: usize) -> V {
+        self.get(at)
+    }
+
+    #[inline(always)]
+    fn lanes(&self, at: usize) -> [V; LANES] {
+        let part = self.part(at..at + LANES);
+        std::array::from_fn(|lane| part.get(lane))
+    }
+}
+
 /// The product of two rows of `count` elements.
 #[inline(always)]
-fn dot<V: Number>(count: usize, left: impl Fn(usize) -> V, right: impl Fn(usize) -> V) -> V {
+fn dot<V: Number>(count: usize, left: impl Line<V>, right: impl Line<V>) -> V {
     let mut sums = [V::ZERO; LANES];
     let whole = count / LANES * LANES;
     for at in (0..whole).step_by(LANES) {
+        let (left, right) = (left.lanes(at), right.lanes(at));
         for (lane, sum) in sums.iter_mut().enumerate() {
-            *sum = sum.add(left(at + lane).mul(right(at + lane)));
+            *sum = sum.add(left[lane].mul(right[lane]));
         }
     }
     for at in whole..count {
-        sums[at - whole] = sums[at - whole].add(left(at).mul(right(at)));
+        sums[at - whole] = sums[at - whole].add(left.one(at).mul(right.one(at)));
     }
     let mut width = LANES / 2;
     while width > 0 {
@@ -46,11 +80,11 @@ impl<S: Stored> Bound<S> {
         let biased = |at: usize| bias.as_ref().map_or(S::Value::ZERO, |bias| S::load(bias.get(at)));
         let from_input = |gate: usize| {
             let weights = w.part(gate * plan.inputs..(gate + 1) * plan.inputs);
-            dot(plan.inputs, |i| S::load(x.get(i)), |i| S::load(weights.get(i)))
+            dot(plan.inputs, (x, PhantomData::<S>), (weights, PhantomData::<S>))
         };
         let from_state = |gate: usize, state: &Writer<'_, S::Value>| {
             let weights = r.part(gate * hidden..(gate + 1) * hidden);
-            dot(hidden, |i| state.get(i), |i| S::load(weights.get(i)))
+            dot(hidden, state, (weights, PhantomData::<S>))
         };
         // The candidate of a GRU waits for the reset gate.
         let now = if plan.cell == Cell::Gru { 2 * hidden } else { rows };

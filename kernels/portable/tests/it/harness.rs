@@ -103,7 +103,8 @@ impl Case {
     pub(crate) fn constant(mut self, tensor: Tensor) -> Self {
         let mut operand = operand(tensor.dtype, &tensor.shape);
         operand.constant = true;
-        operand.literal = (tensor.bytes.len() <= 4096).then(|| tensor.bytes.clone());
+        // Blocks never come with one.
+        operand.literal = (tensor.bytes.len() <= 4096 && tensor.dtype < 0x100).then(|| tensor.bytes.clone());
         self.operation.inputs.push(Some(operand));
         self.inputs.push(Some(tensor));
         self
