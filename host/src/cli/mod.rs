@@ -10,6 +10,7 @@ mod files;
 mod infer;
 mod inspect;
 mod install;
+mod new;
 mod plugins;
 mod progress;
 mod serve;
@@ -51,6 +52,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Infer(arguments) => infer::infer(&arguments),
         Command::Inspect(arguments) => inspect::inspect(&arguments),
         Command::Plugin { command: PluginCommand::List(arguments) } => plugins::list(&arguments),
+        Command::Plugin { command: PluginCommand::New(arguments) } => new::new(&arguments),
         Command::Plugin { command: PluginCommand::Verify(arguments) } => plugins::verify(&arguments),
         Command::Doctor(arguments) => doctor::doctor(&arguments),
     }

@@ -34,6 +34,7 @@ fn all_commands_take_the_common_flags() {
             Command::Inspect(command) => command.common,
             Command::Plugin { command: PluginCommand::List(command) } => command.common,
             Command::Plugin { command: PluginCommand::Verify(command) } => command.common,
+            Command::Plugin { command: PluginCommand::New(_) } => unreachable!("it takes none of them"),
             Command::Doctor(command) => command.common,
         };
         assert_eq!((common.plugins.as_deref(), common.chip_type.as_str()), (Some(Path::new("p.toml")), "simd128"));
@@ -71,7 +72,8 @@ fn every_flag_has_an_environment_twin() {
     fn check(command: &clap::Command) {
         for argument in command.get_arguments() {
             let id = argument.get_id().as_str();
-            let exempt = matches!(id, "help" | "version") || (command.get_name() == "verify" && id == "file");
+            let exempt = matches!(id, "help" | "version")
+                || matches!((command.get_name(), id), ("verify", "file") | ("new", "name"));
             assert!(
                 exempt || argument.get_env().is_some_and(|env| env.to_string_lossy().starts_with("SUNMAO_")),
                 "{} {id}",
