@@ -44,6 +44,12 @@ enum Command {
         /// Builds the components that only tests load, too (into target/guests)
         #[arg(long)]
         all: bool,
+        /// Builds a plugin project outside of the workspace instead: its folder
+        #[arg(long, value_name = "DIR", conflicts_with_all = ["names", "all"])]
+        project: Option<PathBuf>,
+        /// Where that one's component goes; without it, into the project's folder under the package's name
+        #[arg(long, value_name = "FILE", requires = "project")]
+        output: Option<PathBuf>,
     },
     /// Turns a core module that was linked against the plugin SDK into a component
     Componentise {
@@ -110,7 +116,10 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Setup => setup::wasm_toolchain().map(drop)?,
-        Command::BuildPlugins { names, all } => build_plugins::run(&names, all)?,
+        Command::BuildPlugins { project: Some(project), output, .. } => {
+            build_plugins::project(&project, output.as_deref())?;
+        }
+        Command::BuildPlugins { names, all, .. } => build_plugins::run(&names, all)?,
         Command::Componentise { input, output } => componentise::run(&input, &output)?,
         Command::Demo { keep } => demo::run(keep)?,
         Command::Test { filter } => test::run(filter.as_deref())?,

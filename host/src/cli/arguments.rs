@@ -48,6 +48,8 @@ pub(super) enum Command {
 pub(super) enum PluginCommand {
     /// List the chips and importers that are loaded, and the files that were refused
     List(List),
+    /// Write a plugin project that builds as it is
+    New(New),
     /// Check one component, and print the line that pins it
     Verify(Verify),
     /// Make a pair of keys for signing plugins; prints the line for plugins.toml
@@ -175,6 +177,18 @@ pub(super) struct List {
     pub(super) json: bool,
     #[command(flatten)]
     pub(super) common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct New {
+    /// Name of the chip: a-z, 0-9 and -, a letter first
+    pub(super) name: String,
+    /// Folder that the project's folder is made in
+    #[arg(long, env = "SUNMAO_DIR", default_value = ".", value_name = "DIR")]
+    pub(super) dir: PathBuf,
+    /// The folder `plugin-sdk` of a Sunmao checkout; without it, the one beside this program or above the working directory
+    #[arg(long, env = "SUNMAO_SDK", value_name = "DIR")]
+    pub(super) sdk: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

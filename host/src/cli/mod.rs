@@ -11,6 +11,7 @@ mod files;
 mod infer;
 mod inspect;
 mod install;
+mod new;
 mod package;
 mod plugins;
 mod progress;
@@ -56,6 +57,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Inspect(arguments) => inspect::inspect(&arguments),
         Command::Package(arguments) => package::package(&arguments),
         Command::Plugin { command: PluginCommand::List(arguments) } => plugins::list(&arguments),
+        Command::Plugin { command: PluginCommand::New(arguments) } => new::new(&arguments),
         Command::Plugin { command: PluginCommand::Verify(arguments) } => plugins::verify(&arguments),
         Command::Conformance { command: ConformanceCommand::Run(arguments) } => conformance::run(&arguments),
         Command::Conformance { command: ConformanceCommand::Verify(arguments) } => conformance::verify(&arguments),

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod chapter;
 mod commands;
 mod conformance;
 mod doctor;
