@@ -2,7 +2,7 @@
 
 use super::{DeviceError, Place, covers, native_kernel};
 use crate::plugin::{ChipInstance, PluginError};
-use sunmao_plugin_sdk::abi;
+use sunmao_plugin_sdk::{ErrorCode, abi};
 
 /// The choice for one operation.
 #[derive(Clone, Debug)]
@@ -91,6 +91,8 @@ fn ask_chip(
     covers(table, operation).map_err(|reason| Refusal::Declined(reason.0))?;
     // The table said yes: a refusal now is a broken promise, which the reason shows and which costs only the placement.
     let kernel = instance.prepare(operation).map_err(|error| match error {
+        // The one refusal that the ABI leaves open: covered, and too large.
+        PluginError::Plugin { code: ErrorCode::LimitExceeded, message, .. } => Refusal::Declined(message),
         PluginError::Plugin { message, .. } => Refusal::Declined(format!("broken promise: {message}")),
         other => Refusal::Failed(other),
     })?;
