@@ -23,9 +23,11 @@ pub(crate) fn rows() -> Vec<Row> {
         integer.push(signature(&[x, w, x, w], &[6]));
     }
     vec![
-        Row::new("Conv", (1, LATEST), same(3, 1, &[1]), Tolerance::Accumulate(1.0), conv).epilogues(STEPS),
-        Row::new("Conv", (1, LATEST), same(3, 1, &[11, 10, 16]), Tolerance::Accumulate(1.0), conv),
-        Row::new("ConvInteger", (10, LATEST), integer, Tolerance::Exact, conv_integer),
+        Row::new("Conv", (1, LATEST), same(3, 1, &[1]), Tolerance::Accumulate(1.0), conv)
+            .epilogues(STEPS)
+            .explicit_pads(),
+        Row::new("Conv", (1, LATEST), same(3, 1, &[11, 10, 16]), Tolerance::Accumulate(1.0), conv).explicit_pads(),
+        Row::new("ConvInteger", (10, LATEST), integer, Tolerance::Exact, conv_integer).explicit_pads(),
     ]
 }
 
