@@ -6,6 +6,7 @@
 mod commands;
 mod doctor;
 mod hostile;
+mod kernels;
 mod onnx;
 mod plugins;
 mod server;
