@@ -8,6 +8,7 @@ mod commands;
 mod conformance;
 mod doctor;
 mod hostile;
+mod kernels;
 mod melody;
 mod npu;
 mod onnx;
