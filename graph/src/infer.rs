@@ -5,6 +5,7 @@
 //! whose target comes from Shape, Gather and Concat resolves. All arithmetic is checked: lengths come from strangers.
 
 mod elementwise;
+mod host;
 mod layout;
 mod network;
 mod numbers;
@@ -326,6 +327,7 @@ fn rule(scope: &Scope<'_>) -> Facts {
         op if network::covers(op) => network::infer(scope),
         op if product::covers(op) => product::infer(scope),
         op if select::covers(op) => select::infer(scope),
+        op if host::covers(op) => host::infer(scope),
         // In the schema, but its shapes follow from data or nobody has needed them yet.
         _ => Ok(vec![]),
     }?;
