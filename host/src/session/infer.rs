@@ -1,15 +1,19 @@
 //! The session itself: one request after another, several at a time.
 
 use super::load::Options;
-use super::plans::{PlanFailure, Plans, Signature};
+use super::plans::{PlanFailure, Plans, Ready, Signature};
 use super::{Tensor, TensorSpec};
-use crate::device::Chip;
+use crate::device::{Chip, DeviceError};
 use crate::engine::{EngineError, Run};
 use crate::import::WeightSource;
-use crate::plan::Plan;
+use crate::memory::Memory;
+use crate::plan::{Plan, PlanError};
 use crate::scheduler::{Busy, Team, Work};
 use std::sync::Arc;
-use sunmao_graph::{DType, Graph};
+use sunmao_graph::{DType, Dim, Graph};
+
+/// Times that a plan is tried to be made while a model is loaded; as many failures set the chip aside.
+const LOAD_TRIES_MAX: u32 = 4;
 
 /// A model that answers requests.
 pub struct Session {
@@ -117,9 +121,14 @@ impl From<EngineError> for InferError {
 
 impl From<PlanFailure> for InferError {
     fn from(failure: PlanFailure) -> Self {
-        match failure.into_engine() {
-            Ok(error) => error.into(),
-            Err(error) => InferError::Rejected(error.to_string()),
+        match failure {
+            // Weights that cannot be read are not the request's fault.
+            PlanFailure::Engine(error @ EngineError::Plan(PlanError::Device(DeviceError::Constant { .. }))) => {
+                InferError::Internal(error)
+            }
+            PlanFailure::Engine(error) => error.into(),
+            PlanFailure::Graph(error) => InferError::Rejected(error.to_string()),
+            PlanFailure::Failed { chip, error } => InferError::Failed { chip, error },
         }
     }
 }
@@ -132,11 +141,12 @@ impl Session {
         outputs: Vec<TensorSpec>,
         chip: Arc<Chip>,
         team: Arc<Team>,
+        memory: Memory,
         options: Options,
     ) -> Self {
         let threads = options.threads.clamp(1, team.threads());
         let options = Options { threads, ..options };
-        Self { inputs, outputs, plans: Plans::new(graph, weights, chip, options), team, threads }
+        Self { inputs, outputs, plans: Plans::new(graph, weights, chip, memory, options), team, threads }
     }
 
     /// What a request brings.
@@ -169,9 +179,42 @@ impl Session {
         Ok(self.plans.plan(&shapes.to_vec())?)
     }
 
-    /// Makes the plan for these shapes now, so that the first request finds it.
+    /// Makes the plan for these shapes now, so that the first request finds it. Where the chip fails at one node after the other, each goes elsewhere,
+    /// until the chip is set aside.
     pub(super) fn prepare_for(&self, shapes: &[Vec<u64>]) -> Result<(), PlanFailure> {
-        self.plans.get(&shapes.to_vec()).map(|_| ())
+        let mut tried = 0;
+        loop {
+            match self.ready(&shapes.to_vec()) {
+                Err(PlanFailure::Failed { .. }) if tried < LOAD_TRIES_MAX => tried += 1,
+                other => return other.map(|_| ()),
+            }
+        }
+    }
+
+    /// Looks for nodes that nobody runs, at the least lengths that the open axes may have. What else goes wrong there may be right at other lengths.
+    pub(super) fn try_placement(&self) -> Result<(), EngineError> {
+        match self.plans.plan(&self.least_shapes()) {
+            Err(PlanFailure::Engine(error @ EngineError::Plan(PlanError::Unplaced(_)))) => Err(error),
+            Err(error) => {
+                tracing::debug!(%error, "the model cannot be planned at its least shapes; the first request will tell");
+                Ok(())
+            }
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// The least that each axis of each input may be; 1 where nothing is said.
+    fn least_shapes(&self) -> Vec<Vec<u64>> {
+        let graph = &self.plans.graph;
+        let least = |dim: &Dim| match dim {
+            Dim::Known(length) => *length,
+            Dim::Symbol(id) => {
+                let symbol = &graph.symbols[id.index()];
+                symbol.min.max(1).next_multiple_of(symbol.multiple_of.max(1))
+            }
+            Dim::Unknown => 1,
+        };
+        graph.inputs.iter().map(|id| graph.value(*id).shape.iter().flatten().map(least).collect()).collect()
     }
 
     /// The input shapes, where the model fixes all but the length of the first axis, which is 1 then.
@@ -189,7 +232,7 @@ impl Session {
         let wanted = self.output_indices(outputs)?;
         let inputs = self.in_order(inputs)?;
         let shapes: Signature = inputs.iter().map(|tensor| tensor.shape.clone()).collect();
-        let ready = self.plans.get(&shapes)?;
+        let ready = self.ready(&shapes)?;
         let grant = self.team.acquire(self.threads.min(ready.executor.threads()))?;
         let bytes: Vec<&[u8]> = inputs.iter().map(|tensor| &*tensor.data).collect();
         let mut second = false;
@@ -197,7 +240,8 @@ impl Session {
             // The slot of the leader: nobody else leads with the same member at the same time.
             let members: Vec<usize> = grant.members().to_vec();
             let slot = members[0];
-            let run = Arc::new(Run::new(ready.executor.clone(), ready.loaded.clone(), slot, members));
+            let run = Run::new(ready.executor.clone(), ready.loaded.clone(), slot, members);
+            let run = Arc::new(if second { run.one_by_one() } else { run });
             run.copy_in(&bytes)?;
             let part = run.clone();
             let work: Work = Arc::new(move |thread| part.take_part(thread));
@@ -209,8 +253,7 @@ impl Session {
                     second = true;
                 }
                 Err(error) if error.worth_a_retry() => {
-                    self.chip().mark();
-                    tracing::error!(chip = %self.chip().name, %error, "a request failed twice; the chip is marked");
+                    self.give_up(&error);
                     return Err(InferError::Failed { chip: self.chip().name.clone(), error });
                 }
                 Err(error) => return Err(error.into()),
@@ -218,7 +261,30 @@ impl Session {
         }
     }
 
-    fn output(&self, ready: &super::plans::Ready, run: &Run, index: usize) -> Result<(String, Tensor), InferError> {
+    /// The plan for these shapes. A failure of the chip while it is made is tried once more, as one while it is run.
+    fn ready(&self, shapes: &Signature) -> Result<Ready, PlanFailure> {
+        match self.plans.get(shapes) {
+            Err(PlanFailure::Engine(error)) if error.worth_a_retry() => {
+                tracing::warn!(chip = %self.chip().name, %error, "new shapes could not be planned; trying once more on a fresh instance");
+            }
+            other => return other,
+        }
+        match self.plans.get(shapes) {
+            Err(PlanFailure::Engine(error)) if error.worth_a_retry() => {
+                self.give_up(&error);
+                Err(PlanFailure::Failed { chip: self.chip().name.clone(), error })
+            }
+            other => other,
+        }
+    }
+
+    /// The chip failed twice.
+    fn give_up(&self, error: &EngineError) {
+        tracing::error!(chip = %self.chip().name, %error, "a request failed twice; the chip is marked");
+        self.plans.give_up(error);
+    }
+
+    fn output(&self, ready: &Ready, run: &Run, index: usize) -> Result<(String, Tensor), InferError> {
         let port = &ready.loaded.plan.outputs[index];
         let tensor = Tensor { dtype: port.dtype, shape: port.shape.clone(), data: run.copy_out(index)? };
         Ok((self.outputs[index].name.clone(), tensor))

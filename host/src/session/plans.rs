@@ -4,15 +4,19 @@ use super::load::Options;
 use crate::device::{BrokenPromises, Chip, Scout, Selector};
 use crate::engine::{EngineError, Executor, Layout, Loaded, PortableEvaluator};
 use crate::import::WeightSource;
-use crate::plan::{self, MemoryUse, Plan};
+use crate::memory::Memory;
+use crate::plan::{self, Plan};
 use crate::plugin::Kind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use sunmao_graph::{Graph, GraphError, ValueId, optimise};
 
 /// Plans of one model kept at a time. Each holds its dispatches in every instance; constants are shared.
 const MAX_PLANS: usize = 16;
 /// Offsets are multiples of at least this: a cache line, and what the widest native vectors want.
 const MIN_ALIGNMENT: u32 = 64;
+/// A plan that took longer to make is worth a line in the log.
+const LONG: Duration = Duration::from_secs(1);
 
 /// Lengths of all axes of all inputs, in order.
 pub(super) type Signature = Vec<Vec<u64>>;
@@ -31,15 +35,9 @@ pub(crate) enum PlanFailure {
     Graph(#[from] GraphError),
     #[error(transparent)]
     Engine(#[from] EngineError),
-}
-
-impl PlanFailure {
-    pub(super) fn into_engine(self) -> Result<EngineError, GraphError> {
-        match self {
-            PlanFailure::Engine(error) => Ok(error),
-            PlanFailure::Graph(error) => Err(error),
-        }
-    }
+    /// The chip failed twice while the plan was made.
+    #[error("chip `{chip}` failed twice: {error}")]
+    Failed { chip: String, error: EngineError },
 }
 
 /// The graph of a model, and the plans made from it so far.
@@ -48,6 +46,7 @@ pub(super) struct Plans {
     weights: WeightSource,
     pub(super) chip: Arc<Chip>,
     broken: BrokenPromises,
+    memory: Memory,
     options: Options,
     cache: Mutex<Cache>,
     /// Held while a plan is made, so that it is made once; requests with known shapes do not wait for it.
@@ -62,12 +61,13 @@ struct Cache {
 }
 
 impl Plans {
-    pub(super) fn new(graph: Graph, weights: WeightSource, chip: Arc<Chip>, options: Options) -> Self {
+    pub(super) fn new(graph: Graph, weights: WeightSource, chip: Arc<Chip>, memory: Memory, options: Options) -> Self {
         Self {
             graph,
             weights,
             chip,
             broken: BrokenPromises::default(),
+            memory,
             options,
             cache: Mutex::default(),
             making: Mutex::default(),
@@ -83,11 +83,14 @@ impl Plans {
         if let Some(ready) = self.cached(shapes) {
             return Ok(ready);
         }
+        let start = Instant::now();
         let plan = Arc::new(self.plan(shapes)?);
-        Executor::check_memory(plan.memory)?;
-        let executor = self.executor_for(plan.memory)?;
+        let executor = self.executor_for(&plan)?;
         let loaded = Arc::new(executor.load(plan, &self.weights)?);
         executor.warm(&loaded)?;
+        if start.elapsed() >= LONG {
+            tracing::info!(?shapes, elapsed_ms = start.elapsed().as_millis() as u64, "a plan for new shapes was made");
+        }
         let mut cache = self.lock();
         if cache.plans.len() == MAX_PLANS {
             cache.plans.remove(0);
@@ -116,28 +119,45 @@ impl Plans {
     }
 
     /// The executor, or a larger one in its place when the plan does not fit. Requests that run on the old one finish there.
-    fn executor_for(&self, memory: MemoryUse) -> Result<Arc<Executor>, EngineError> {
+    fn executor_for(&self, plan: &Plan) -> Result<Arc<Executor>, EngineError> {
         let mut cache = self.lock();
-        if let Some(executor) = &cache.executor
-            && executor.has_room(memory)
-        {
-            return Ok(executor.clone());
+        let roomy = match &cache.executor {
+            Some(executor) if executor.has_room(plan)? => Some(executor.clone()),
+            _ => None,
+        };
+        let memory = plan.memory;
+        let constants = roomy.as_ref().map_or(Ok(memory.constants), |executor| executor.unplaced_bytes(plan))?;
+        Executor::check_memory(constants + memory.slot + memory.staging, self.memory.available())?;
+        if let Some(executor) = roomy {
+            return Ok(executor);
         }
         let threads = self.options.threads;
         let executor = Arc::new(Executor::new(
             Some(self.chip.plugin.clone()),
             threads,
-            Layout::for_plan(memory, threads as u64)?,
+            Layout::for_plan(plan.memory, threads as u64)?,
         )?);
         cache.plans.clear();
         cache.executor = Some(executor.clone());
         Ok(executor)
     }
 
+    /// Notes that the chip failed twice on one request. What it failed at goes elsewhere from the next plan on, so all plans are made anew.
+    pub(super) fn give_up(&self, error: &EngineError) {
+        self.chip.mark();
+        if let Some(broken) = error.broken_promise() {
+            self.broken.note(broken);
+        }
+        self.lock().plans.clear();
+    }
+
     fn cached(&self, shapes: &Signature) -> Option<Ready> {
         let mut cache = self.lock();
         let at = cache.plans.iter().position(|(signature, _)| signature == shapes)?;
         let entry = cache.plans.remove(at);
+        if self.chip.is_set_aside() && entry.1.uses_chip() {
+            return None;
+        }
         let loaded = entry.1.clone();
         cache.plans.push(entry);
         Some(Ready { executor: cache.executor.clone()?, loaded })

@@ -8,5 +8,6 @@ mod doctor;
 mod hostile;
 mod onnx;
 mod plugins;
+mod promises;
 mod server;
 mod support;
