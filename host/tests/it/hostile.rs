@@ -178,13 +178,13 @@ fn a_model_that_memory_does_not_suffice_for_is_refused_before_its_weights_are_re
         let options = Options { chip: "portable".into(), threads: 1, fast_paths: false, strict: false };
         Session::load_within(&model, &rig.host, options, Memory::Bytes(bytes))
     };
-    let Err(error) = load(63) else { panic!("64 bytes of weights were taken") };
+    let Err(error) = load(32_767) else { panic!("32 KiB of weights were taken") };
     let text = error.to_string();
-    assert!(text.contains("weighted.onnx") && text.contains("about 64 bytes and 63 are available"), "{text}");
+    assert!(text.contains("weighted.onnx") && text.contains("about 32768 bytes and 32767 are available"), "{text}");
     let session = load(1 << 20).unwrap();
     assert!(session.infer(vec![("x".into(), floats(&[1.0; 4], &[1, 4]))], &[]).is_ok());
     // The weights are in place already: a further shape takes its activations and nothing else.
-    let tight = load(64 + 1024).unwrap();
+    let tight = load(128 << 10).unwrap();
     assert!(tight.infer(vec![("x".into(), floats(&[1.0; 12], &[3, 4]))], &[]).is_ok());
     let many = tight.infer(vec![("x".into(), floats(&vec![1.0; 40_000], &[10_000, 4]))], &[]);
     assert!(matches!(many, Err(InferError::OutOfMemory(_))), "{many:?}");

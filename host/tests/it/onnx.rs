@@ -62,17 +62,19 @@ pub(crate) fn doublings(length: usize) -> Vec<u8> {
     })
 }
 
-/// `y = x w`, `w` being 64 bytes of ones in the file.
+/// `y = x v w`, `v` and `w` being 16 KiB of ones each in the file.
 pub(crate) fn weighted() -> Vec<u8> {
     of_nodes(Some(4), |graph| {
-        node("product", "MatMul", &["x", "w"], "y", graph);
-        message(5, graph, |weight| {
-            number(1, 4, weight);
-            number(1, 4, weight);
-            number(2, 1, weight);
-            bytes(8, b"w", weight);
-            bytes(9, &1f32.to_le_bytes().repeat(16), weight);
-        });
+        node("wide", "MatMul", &["x", "v"], "h", graph);
+        node("narrow", "MatMul", &["h", "w"], "y", graph);
+        for (name, shape) in [("v", [4, 1024]), ("w", [1024, 4])] {
+            message(5, graph, |weight| {
+                shape.iter().for_each(|&length| number(1, length, weight));
+                number(2, 1, weight);
+                bytes(8, name.as_bytes(), weight);
+                bytes(9, &1f32.to_le_bytes().repeat(4096), weight);
+            });
+        }
     })
 }
 
