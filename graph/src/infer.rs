@@ -7,7 +7,7 @@
 mod elementwise;
 mod layout;
 mod network;
-mod numbers;
+pub(crate) mod numbers;
 mod product;
 mod reduce;
 mod select;

@@ -12,7 +12,7 @@ fn relu() -> (Arc<Executor>, Arc<Loaded>) {
     let mut graph = Graph::default();
     let mut value = |name: &str, role: Role| {
         let shape = Some(vec![Dim::Known(1 << 16)]);
-        graph.add_value(Value { name: name.into(), dtype: Some(DType::F32), shape, role })
+        graph.add_value(Value { dtype: Some(DType::F32), shape, role, ..Value::computed(name.into()) })
     };
     let (x, y) = (value("x", Role::Input), value("y", Role::Computed));
     graph.inputs.push(x);
@@ -66,7 +66,7 @@ fn look_up(rows: u64) -> Plan {
     let mut graph = Graph::default();
     let mut value = |name: &str, dtype: DType, shape: &[u64], role: Role| {
         let shape = Some(shape.iter().map(|&length| Dim::Known(length)).collect());
-        graph.add_value(Value { name: name.into(), dtype: Some(dtype), shape, role })
+        graph.add_value(Value { dtype: Some(dtype), shape, role, ..Value::computed(name.into()) })
     };
     let weight = Weight { source: 0, offset: 0, length: TABLE_BYTES, encoding: "raw-le".into() };
     let table = value("table", DType::F32, &[TABLE_BYTES / 64, 16], Role::Constant(Content::Weight(weight)));

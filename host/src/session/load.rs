@@ -1,11 +1,11 @@
 //! From a model file to a session.
 
-use super::plans::PlanFailure;
 use super::{Session, TensorSpec};
 use crate::device::{Registry, UnknownChip};
 use crate::engine::{EngineError, Executor, PortableEvaluator};
 use crate::import::{ImportError, ImportOptions, import};
 use crate::memory::Memory;
+use crate::program::{Machine, MachineOptions, PlanFailure};
 use crate::scheduler::Team;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -78,9 +78,13 @@ impl Session {
         Executor::check_memory(weight_bytes(&imported.graph), memory.available()).map_err(error)?;
         let in_graph = |error| LoadError::Graph { path: path.to_path_buf(), error: Box::new(error) };
         let graph = optimise::prepare(imported.graph, &imported.weights, &mut PortableEvaluator).map_err(in_graph)?;
-        let inputs = specs(&graph, &graph.inputs);
-        let outputs = specs(&graph, &graph.outputs);
-        let session = Session::new(graph, imported.weights, inputs, outputs, chip, host.team.clone(), memory, options);
+        let inputs = specs(&graph, &graph.inputs).map_err(in_graph)?;
+        let outputs = specs(&graph, &graph.outputs).map_err(in_graph)?;
+        let Options { threads, fast_paths, strict, .. } = options;
+        let options = MachineOptions { threads, fast_paths, strict, memory };
+        let (machine, program) =
+            Machine::new(graph, imported.weights, chip, host.team.clone(), options).map_err(in_graph)?;
+        let session = Session::new(inputs, outputs, program, machine);
         match session.shapes_when_known() {
             Some(shapes) => session.prepare_for(&shapes).map_err(|failed| match failed {
                 PlanFailure::Engine(engine) | PlanFailure::Failed { error: engine, .. } => error(engine),
@@ -103,14 +107,12 @@ fn weight_bytes(graph: &Graph) -> u64 {
     bytes.fold(0, u64::saturating_add)
 }
 
-fn specs(graph: &Graph, values: &[ValueId]) -> Vec<TensorSpec> {
+fn specs(graph: &Graph, values: &[ValueId]) -> Result<Vec<TensorSpec>, GraphError> {
     let spec = |&id: &ValueId| {
         let value = graph.value(id);
-        TensorSpec {
-            name: value.name.clone(),
-            dtype: value.dtype.expect("inference gave every value of a checked graph a type"),
-            shape: value.shape.iter().flatten().map(|dim| dim.known()).collect(),
-        }
+        let name = value.name.clone();
+        let Some(dtype) = value.dtype else { return Err(GraphError::Untyped { value: name }) };
+        Ok(TensorSpec { name, dtype, shape: value.shape.iter().flatten().map(|dim| dim.known()).collect() })
     };
     values.iter().map(spec).collect()
 }

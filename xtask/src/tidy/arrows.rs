@@ -11,6 +11,7 @@ const ORDER: &[&str] = &[
     "package",
     "formats",
     "session",
+    "program",
     "scheduler",
     "engine",
     "host_ops",
