@@ -95,10 +95,9 @@ pub(super) fn of_import(error: &ImportError) -> String {
 pub(super) fn of_graph(error: &GraphError) -> String {
     match error {
         GraphError::Specialise(_) => SHAPES.into(),
-        GraphError::Invalid(_)
-        | GraphError::Infer(_)
-        | GraphError::Untyped { .. }
-        | GraphError::Evaluate { .. } => EXPORT.into(),
+        GraphError::Invalid(_) | GraphError::Infer(_) | GraphError::Evaluate { .. } | GraphError::Untyped { .. } => {
+            EXPORT.into()
+        }
         GraphError::Weight { .. } => {
             "check that the model's files are whole, unchanged, and lie where the model expects them".into()
         }

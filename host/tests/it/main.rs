@@ -13,5 +13,6 @@ mod melody;
 mod npu;
 mod onnx;
 mod plugins;
+mod promises;
 mod server;
 mod support;
