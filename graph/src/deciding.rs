@@ -21,7 +21,6 @@ const DECIDING: &[(&str, &[usize])] = &[
     ("CumProd", &[1]),
     ("CumSum", &[1]),
     ("DFT", &[1, 2]),
-    ("Dropout", &[1, 2]),
     ("Expand", &[1]),
     ("HammingWindow", &[0]),
     ("HannWindow", &[0]),

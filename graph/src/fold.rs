@@ -5,7 +5,7 @@
 
 use crate::error::GraphError;
 use crate::infer::{Elem, Inference};
-use crate::tensor::{Tensor, TensorType, elements};
+use crate::tensor::{Tensor, TensorType, elements, read_strings};
 use crate::text::quoted;
 use crate::{Content, DType, Graph, Node, Role, Value, Weight};
 use std::sync::Arc;
@@ -72,7 +72,13 @@ pub fn read_constant(value: &Value, weights: &dyn Weights) -> Result<Option<Tens
         Content::Bytes(bytes) => bytes.clone(),
         Content::Weight(weight) => weights.bytes(value, weight).map_err(refuse)?,
     };
-    let expected = elements(&shape).and_then(|count| dtype.bytes(count));
+    let expected = match dtype {
+        DType::String => {
+            let count = read_strings(&bytes).map(|list| list.len() as u64);
+            (count == elements(&shape)).then_some(bytes.len() as u64)
+        }
+        _ => elements(&shape).and_then(|count| dtype.bytes(count)),
+    };
     if expected != Some(bytes.len() as u64) {
         return Err(refuse(format!(
             "has {} bytes where {dtype}{shape:?} takes {}",
@@ -197,6 +203,7 @@ fn tensors_of(
 /// Operators whose result is not the same each time, or that carry quantisation which a device wants to see.
 fn may_fold(node: &Node) -> bool {
     node.epilogue.is_empty()
+        && node.blocks().next().is_none()
         && !matches!(
             node.op.as_str(),
             "RandomNormal"

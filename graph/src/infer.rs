@@ -4,6 +4,8 @@
 //! `specialise` has put numbers in. Small tensors of integers and numbers are followed element by element (`numbers`), so that a Reshape
 //! whose target comes from Shape, Gather and Concat resolves. All arithmetic is checked: lengths come from strangers.
 
+mod containers;
+mod control;
 mod einsum;
 mod elementwise;
 mod host;
@@ -20,7 +22,7 @@ mod unfold;
 use crate::tensor::{read_integers, read_numbers};
 use crate::text::type_text;
 use crate::validate::RANK_MAX;
-use crate::{Attribute, Content, DType, Dim, Graph, Node, Role, Symbol, SymbolId, Value, ValueId};
+use crate::{Attribute, Container, Content, DType, Dim, Graph, Node, Role, Symbol, SymbolId, Value, ValueId};
 
 pub(crate) use einsum::{Equation, Label};
 pub(crate) use elementwise::broadcast;
@@ -67,12 +69,13 @@ pub(crate) enum Elem {
 pub(crate) struct Fact {
     pub(crate) dtype: Option<DType>,
     pub(crate) shape: Option<Vec<Dim>>,
+    pub(crate) container: Container,
     pub(crate) elems: Option<Vec<Elem>>,
 }
 
 impl Fact {
     fn new(dtype: Option<DType>, shape: Option<Vec<Dim>>) -> Self {
-        Fact { dtype, shape, elems: None }
+        Fact { dtype, shape, container: Container::Tensor, elems: None }
     }
 }
 
@@ -88,7 +91,8 @@ pub fn infer(graph: &mut Graph) -> Result<(), InferError> {
 pub(crate) fn run(graph: &mut Graph) -> Result<Inference, InferError> {
     let mut inference = Inference::new();
     let Graph { values, nodes, symbols, .. } = graph;
-    for node in nodes.iter() {
+    for node in nodes.iter_mut() {
+        control::infer_blocks(values, node)?;
         inference.node(values, symbols, node)?;
     }
     Ok(inference)
@@ -143,6 +147,7 @@ impl Inference {
         let elems = fact.elems.filter(|elems| count == Some(elems.len() as u64) && count <= Some(FOLLOWED_MAX));
         value.dtype = fact.dtype;
         value.shape = fact.shape;
+        value.container = fact.container;
         self.put(id, elems);
     }
 
@@ -337,10 +342,11 @@ fn rule(scope: &Scope<'_>) -> Facts {
         op if select::covers(op) => select::infer(scope),
         op if loss::covers(op) => loss::infer(scope),
         op if host::covers(op) => host::infer(scope),
+        op if control::covers(op) => control::infer(scope),
         // In the schema, but its shapes follow from data or nobody has needed them yet.
         _ => Ok(vec![]),
     }?;
-    Ok(numbers::follow(scope, facts))
+    Ok(numbers::follow(scope, containers::follow(scope, facts)))
 }
 
 #[cfg(test)]

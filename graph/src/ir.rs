@@ -181,6 +181,8 @@ pub enum Attribute {
     Bytes(Vec<u8>),
     /// ONNX TENSOR: a constant value of the same graph.
     Value(ValueId),
+    /// ONNX GRAPH: a branch or a loop body, which takes its own parameters and then the values that its node captures for it.
+    Graph(Arc<Graph>),
 }
 
 /// A step on a node's result before it is stored; steps apply in order.
@@ -205,7 +207,7 @@ pub struct Node {
     pub revision: u16,
     /// Every attribute of the schema once validated, defaults filled in.
     pub attributes: BTreeMap<String, Attribute>,
-    /// none: optional and left out. An epilogue's operands stand behind the operator's own.
+    /// none: optional and left out. Behind the operator's own stand an epilogue's operands, and the values that blocks capture.
     pub inputs: Vec<Option<ValueId>>,
     /// none: optional and left out.
     pub outputs: Vec<Option<ValueId>>,
@@ -225,9 +227,31 @@ impl Node {
         }
     }
 
-    /// How many of `inputs` are the operator's own; an epilogue's operands stand behind them.
+    /// How many of `inputs` are the operator's own; an epilogue's operands and captured values stand behind them.
     pub fn own_inputs(&self) -> usize {
-        self.epilogue.iter().filter_map(|step| step.input).min().unwrap_or(self.inputs.len()).min(self.inputs.len())
+        let own = self.inputs.len().saturating_sub(self.captured());
+        self.epilogue.iter().filter_map(|step| step.input).min().unwrap_or(own).min(own)
+    }
+
+    /// How many values it captures for its blocks: all of its blocks take the same.
+    pub fn captured(&self) -> usize {
+        self.blocks().next().map_or(0, |(_, block)| block.captured)
+    }
+
+    /// Its branches or loop bodies, by attribute.
+    pub fn blocks(&self) -> impl Iterator<Item = (&str, &Arc<Graph>)> {
+        self.attributes.iter().filter_map(|(key, attribute)| match attribute {
+            Attribute::Graph(block) => Some((key.as_str(), block)),
+            _ => None,
+        })
+    }
+
+    /// The same, to be changed.
+    pub fn blocks_mut(&mut self) -> impl Iterator<Item = &mut Graph> {
+        self.attributes.values_mut().filter_map(|attribute| match attribute {
+            Attribute::Graph(block) => Some(Arc::make_mut(block)),
+            _ => None,
+        })
     }
 
     /// Input `index` when it is there.
@@ -273,7 +297,7 @@ impl Node {
     }
 }
 
-/// A model.
+/// A model, or a block of one: a branch or a loop body.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Graph {
     /// Lengths that a request decides.
@@ -282,8 +306,10 @@ pub struct Graph {
     pub values: Vec<Value>,
     /// Operators, in an order that runs.
     pub nodes: Vec<Node>,
-    /// What a request brings.
+    /// What a request brings. Of a block: its parameters, and then the captured values.
     pub inputs: Vec<ValueId>,
+    /// How many of the inputs, at the end, a block captures from the graph around it; 0 for a model.
+    pub captured: usize,
     /// What a request gets, in order.
     pub outputs: Vec<ValueId>,
     /// Facts about the model: producer, licence, labels, ...

@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+mod blocks;
 pub mod canonical;
 pub mod deciding;
 mod dtype;

@@ -7,7 +7,7 @@ use crate::canonical::{canonicalise, compact, remove_dead, share_common};
 use crate::error::GraphError;
 use crate::fold::{self, Evaluator, Weights};
 use crate::specialise::{Binding, bind, check_concrete};
-use crate::{Graph, canonical, fuse, infer, validate};
+use crate::{Graph, blocks, canonical, fuse, infer, validate};
 
 /// Rounds of folding and rewriting after which a graph is taken as it is. Real models settle in three to six.
 const ROUNDS_MAX: usize = 24;
@@ -15,7 +15,7 @@ const ROUNDS_MAX: usize = 24;
 /// Validates what an importer handed over and brings it to canonical form, as far as that is independent of input shapes.
 pub fn prepare(raw: Graph, weights: &dyn Weights, evaluator: &mut dyn Evaluator) -> Result<Graph, GraphError> {
     let mut graph = validate::validate(raw)?;
-    fold::load_small(&mut graph, weights)?;
+    blocks::each_graph(&mut graph, &mut |graph| fold::load_small(graph, weights))?;
     // Numbers are free to change here: nobody has seen them yet.
     settle(&mut graph, weights, evaluator, compact)?;
     Ok(graph)
@@ -48,6 +48,14 @@ fn settle(
     for _ in 0..ROUNDS_MAX {
         let inference = infer::run(graph)?;
         let mut changes = fold::fold(graph, &inference, weights, evaluator)?;
+        changes += blocks::choose_branches(graph)?;
+        for node in graph.nodes.iter_mut().filter(|node| node.blocks().next().is_some()) {
+            changes += blocks::absorb(&graph.values, node);
+            for block in node.blocks_mut() {
+                settle(block, weights, evaluator, tidy)?;
+            }
+            changes += blocks::drop_unused(node);
+        }
         changes += fuse::join_patterns(graph, weights)?;
         // What a pattern leaves behind would count as a reader.
         remove_dead(graph);
@@ -65,7 +73,8 @@ fn settle(
 
 /// Every pass in order, for a person.
 pub fn passes() -> Vec<String> {
-    let mut passes: Vec<String> = ["validate", "upgrade", "infer", "fold"].map(str::to_owned).into();
+    let mut passes: Vec<String> =
+        ["validate", "upgrade", "infer", "fold", "choose-branches", "absorb-constants"].map(str::to_owned).into();
     passes.extend(fuse::pattern_names().into_iter().map(|rule| format!("fuse/{rule}")));
     passes.extend(canonical::rule_names().into_iter().map(|rule| format!("canonical/{rule}")));
     passes.extend(["share-common", "remove-dead", "specialise"].map(str::to_owned));

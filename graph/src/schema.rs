@@ -4,6 +4,7 @@
 //! the newest whose form differs from the one before, as of opset 24, or a later one up to opset 16 that only admits more types.
 //! `upgrade` brings older forms to it; what an operator does with its operands is `infer`'s and the kernels' business.
 
+mod control;
 mod elementwise;
 mod host;
 mod network;
@@ -34,6 +35,7 @@ pub enum Kind {
     Numbers,
     Texts,
     Tensor,
+    Graph,
 }
 
 /// What an attribute is when a node does not give it.
@@ -86,6 +88,7 @@ impl Kind {
                 | (Kind::Numbers, Attribute::Numbers(_))
                 | (Kind::Texts, Attribute::Texts(_))
                 | (Kind::Tensor, Attribute::Value(_))
+                | (Kind::Graph, Attribute::Graph(_))
         )
     }
 }
@@ -151,7 +154,7 @@ static BY_NAME: LazyLock<HashMap<&'static str, &'static Schema>> =
 
 /// Every operator, by family.
 pub fn all() -> impl Iterator<Item = &'static Schema> {
-    [elementwise::TABLE, reduce::TABLE, network::TABLE, tensor::TABLE, host::TABLE].into_iter().flatten()
+    [elementwise::TABLE, reduce::TABLE, network::TABLE, tensor::TABLE, host::TABLE, control::TABLE].into_iter().flatten()
 }
 
 /// The operator of that name, whatever the opset.

@@ -56,6 +56,17 @@ impl Tensor {
         Some(Tensor { dtype, shape, bytes: bytes.into() })
     }
 
+    /// A tensor of strings, framed: each its length in bytes as a little-endian u32, then its text.
+    pub fn from_strings<S: AsRef<str>>(shape: Vec<u64>, values: &[S]) -> Self {
+        let mut bytes = Vec::new();
+        for value in values {
+            let text = value.as_ref().as_bytes();
+            bytes.extend((text.len() as u32).to_le_bytes());
+            bytes.extend(text);
+        }
+        Tensor { dtype: DType::String, shape, bytes: bytes.into() }
+    }
+
     /// As a constant value of that name.
     pub fn into_value(self, name: String) -> Value {
         Value {
@@ -112,6 +123,18 @@ pub fn read_integers(dtype: DType, bytes: &[u8]) -> Option<Vec<i64>> {
     }
 }
 
+/// The strings of a framed tensor; none when the frames do not fit the bytes, or a text is not UTF-8.
+pub fn read_strings(bytes: &[u8]) -> Option<Vec<&str>> {
+    let (mut strings, mut rest) = (Vec::new(), bytes);
+    while !rest.is_empty() {
+        let (length, behind) = rest.split_first_chunk::<4>()?;
+        let (text, behind) = behind.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        strings.push(str::from_utf8(text).ok()?);
+        rest = behind;
+    }
+    Some(strings)
+}
+
 /// The elements as numbers; none for a type that is not a plain float.
 pub fn read_numbers(dtype: DType, bytes: &[u8]) -> Option<Vec<f64>> {
     match dtype {
@@ -130,6 +153,8 @@ pub(crate) fn from_attribute(attribute: &Attribute) -> Option<Tensor> {
         Attribute::Integers(values) => Some(Tensor::vector(values)),
         Attribute::Number(value) => Tensor::from_numbers(DType::F32, vec![], &[*value]),
         Attribute::Numbers(values) => Tensor::from_numbers(DType::F32, vec![values.len() as u64], values),
+        Attribute::Text(value) => Some(Tensor::from_strings(vec![], &[value])),
+        Attribute::Texts(values) => Some(Tensor::from_strings(vec![values.len() as u64], values)),
         _ => None,
     }
 }
@@ -148,6 +173,9 @@ mod tests {
             let tensor = Tensor::from_numbers(dtype, vec![2], &[-3.0, 7.0]).expect("plain");
             assert_eq!(read_integers(dtype, &tensor.bytes), Some(vec![-3, 7]));
         }
+        let strings = Tensor::from_strings(vec![2], &["", "chisel"]);
+        assert_eq!(read_strings(&strings.bytes), Some(vec!["", "chisel"]));
+        assert_eq!(read_strings(&strings.bytes[1..]), None);
         assert_eq!(read_integers(DType::U64, &u64::MAX.to_le_bytes()), None);
         assert_eq!(Tensor::from_numbers(DType::U4, vec![1], &[1.0]), None);
     }

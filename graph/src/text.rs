@@ -1,7 +1,7 @@
 //! A graph as text: one node a line, for `host inspect` and for tests. The same graph always gives the same text.
 
 use crate::tensor::{read_integers, read_numbers};
-use crate::{Attribute, Content, Dim, Graph, Node, Role, Symbol, Value, ValueId};
+use crate::{Attribute, Container, Content, Dim, Graph, Node, Role, Symbol, Value, ValueId};
 use std::fmt::{self, Write};
 
 /// Constants up to this many elements are written out.
@@ -69,7 +69,14 @@ fn node_line(f: &mut fmt::Formatter<'_>, graph: &Graph, node: &Node) -> fmt::Res
     if !node.name.is_empty() {
         write!(f, "  // {}", clipped(&node.name))?;
     }
-    f.write_char('\n')
+    f.write_char('\n')?;
+    for (key, block) in node.blocks() {
+        writeln!(f, "  {}:", clipped(key))?;
+        for line in block.to_string().lines() {
+            writeln!(f, "    {line}")?;
+        }
+    }
+    Ok(())
 }
 
 fn attributes(
@@ -94,6 +101,7 @@ fn attributes(
             Attribute::Texts(values) => list(f, values, |value| clipped(value))?,
             Attribute::Bytes(bytes) => write!(f, "{} bytes", bytes.len())?,
             Attribute::Value(id) => f.write_str(&operand(graph, *id))?,
+            Attribute::Graph(block) => write!(f, "block of {} nodes", block.nodes.len())?,
         }
     }
     f.write_char('}')
@@ -142,6 +150,9 @@ fn literal(value: &Value, content: &Content) -> Option<String> {
 /// Element type and shape: `f32[N,3,224,224]`; `?` for what is not known.
 pub fn type_text(value: &Value, symbols: &[Symbol]) -> String {
     let mut text = value.dtype.map_or("?".to_owned(), |dtype| dtype.name().to_owned());
+    if value.container != Container::Tensor {
+        text = format!("{} of {text}", value.container.name());
+    }
     match &value.shape {
         None => text.push_str("[..]"),
         Some(shape) => {

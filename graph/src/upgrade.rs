@@ -58,6 +58,8 @@ impl Step<'_> {
         node.attributes.remove("consumed_inputs");
         match node.op.as_str() {
             "Constant" => return self.constant(node).map(|()| vec![]),
+            "Scan" if revision < 9 => self.batch_scan(&mut node),
+            "Loop" => self.loop_bounds(&mut node),
             "Softmax" | "LogSoftmax" | "Hardmax" if revision < 13 => return self.softmax(node),
             "Dropout" if revision < 10 && node.output(1).is_some() => return self.dropout(node, revision),
             "GroupNormalization" if revision < 21 => return self.group_normalization(node),
@@ -190,6 +192,32 @@ impl Step<'_> {
         Ok(())
     }
 
+    /// Scan of opset 8 had a batch axis and a length for each of its rows; an empty list of lengths is none.
+    fn batch_scan(&mut self, node: &mut Node) {
+        node.op = "sunmao.BatchScan".to_owned();
+        if let Some(directions) = node.attributes.remove("directions") {
+            node.attributes.insert("scan_input_directions".to_owned(), directions);
+        }
+        if node.input(0).is_none() {
+            self.set_input(node, 0, Tensor::vector(&[]));
+        }
+    }
+
+    /// A loop without a trip count runs as long as its condition holds; without a condition that is true from the start.
+    fn loop_bounds(&mut self, node: &mut Node) {
+        while node.own_inputs() < 2 {
+            let own = node.own_inputs();
+            node.inputs.insert(own, None);
+        }
+        if node.input(0).is_none() {
+            self.set_input(node, 0, Tensor::from_i64(vec![], &[i64::MAX]));
+        }
+        if node.input(1).is_none() {
+            let yes = Tensor { dtype: DType::Bool, shape: vec![], bytes: [1].into() };
+            self.set_input(node, 1, yes);
+        }
+    }
+
     /// A Constant node becomes a constant value.
     fn constant(&mut self, node: Node) -> Result<(), Refusal> {
         let Some(output) = node.output(0) else { return Ok(()) };
@@ -202,14 +230,17 @@ impl Step<'_> {
                 let source = &self.values[id.index()];
                 (source.dtype, source.shape.clone(), source.role.clone())
             }
-            ("value_int" | "value_ints" | "value_float" | "value_floats", attribute) => {
+            (
+                "value_int" | "value_ints" | "value_float" | "value_floats" | "value_string" | "value_strings",
+                attribute,
+            ) => {
                 let tensor = from_attribute(attribute).ok_or_else(|| wrong_type(&key))?;
                 let value = tensor.into_value(String::new());
                 (value.dtype, value.shape, value.role)
             }
             _ => {
                 let what = format!("has the content `{}`", clipped(&key));
-                return Err((what, "only dense tensors and numbers are read"));
+                return Err((what, "only dense tensors, numbers and strings are read"));
             }
         };
         let value = &mut self.values[output.index()];

@@ -4,6 +4,7 @@
 //! one producer for each value, an order that runs, every schema attribute filled in, and revisions that `schema` froze. Declared types
 //! of computed values are dropped, for inference finds them. Whether operands fit each other is `infer`'s question.
 
+mod blocks;
 mod nodes;
 mod order;
 mod values;
@@ -25,6 +26,8 @@ pub const INPUTS_MAX: usize = 65_536;
 pub const OUTPUTS_MAX: usize = 4_096;
 /// Most attributes of a node.
 pub const ATTRIBUTES_MAX: usize = 64;
+/// Most blocks inside one another.
+pub const NESTING_MAX: usize = 16;
 /// Longest name, bytes.
 pub const NAME_BYTES_MAX: usize = 4_096;
 /// Problems that are listed one by one; more are counted.
@@ -95,15 +98,21 @@ impl GraphErrors {
 }
 
 /// Checks a raw graph, whose nodes carry opset numbers as `revision`, and answers the canonical one.
-pub fn validate(mut graph: Graph) -> Result<Graph, GraphErrors> {
+pub fn validate(graph: Graph) -> Result<Graph, GraphErrors> {
+    validate_at(graph, 0)
+}
+
+/// The same for a graph inside `depth` others.
+fn validate_at(mut graph: Graph, depth: usize) -> Result<Graph, GraphErrors> {
     let mut errors = GraphErrors::default();
+    errors.limit("blocks inside one another", depth, NESTING_MAX);
     errors.limit("nodes", graph.nodes.len(), NODES_MAX);
     errors.limit("values", graph.values.len(), VALUES_MAX);
     errors.limit("symbols", graph.symbols.len(), SYMBOLS_MAX);
     errors.limit("inputs", graph.inputs.len(), INPUTS_MAX);
     errors.limit("outputs", graph.outputs.len(), INPUTS_MAX);
     errors.settle()?;
-    values::check(&mut graph, &mut errors);
+    values::check(&mut graph, depth > 0, &mut errors);
     nodes::check_edges(&graph, &mut errors);
     // What follows indexes by the numbers that were just checked.
     errors.settle()?;
@@ -113,6 +122,11 @@ pub fn validate(mut graph: Graph) -> Result<Graph, GraphErrors> {
     errors.settle()?;
     upgrade::upgrade(&mut graph, &mut errors);
     errors.settle()?;
+    blocks::check(&graph, &mut errors);
+    errors.settle()?;
+    for block in graph.nodes.iter_mut().flat_map(crate::Node::blocks_mut) {
+        *block = validate_at(std::mem::take(block), depth + 1)?;
+    }
     Ok(graph)
 }
 

@@ -31,6 +31,7 @@ pub fn share_common(graph: &mut Graph) -> usize {
         }
         // Results that go out keep their own node, random ones are never the same.
         let own = node.outputs.iter().flatten().any(|id| is_output[id.index()])
+            || node.blocks().next().is_some()
             || node.op.starts_with("Random")
             || node.op == "Bernoulli"
             || node.op == "Dropout"
@@ -108,6 +109,8 @@ fn hash_of(node: &Node) -> u64 {
             Attribute::Texts(values) => values.hash(&mut state),
             Attribute::Bytes(bytes) => bytes.hash(&mut state),
             Attribute::Value(id) => id.hash(&mut state),
+            // Nodes with blocks are not shared.
+            Attribute::Graph(_) => {}
         }
     }
     state.finish()

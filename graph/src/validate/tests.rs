@@ -338,8 +338,8 @@ mod hostile {
         check_refused(
             with_constant(Some(DType::String), Some(vec![Dim::Known(1)]), bytes),
             expect![[r#"
-            the model is not valid:
-              value `c` is a constant of strings; do the text processing before the model"#]],
+                the model is not valid:
+                  value `c` does not have 1 strings; the file is damaged"#]],
         );
     }
 

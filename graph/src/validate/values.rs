@@ -2,11 +2,13 @@
 
 use super::{GraphErrors, NAME_BYTES_MAX, Problem, RANK_MAX};
 use crate::infer::{AXIS_MAX, check_shape};
+use crate::tensor::read_strings;
 use crate::text::quoted;
-use crate::{Content, DType, Dim, Graph, Role, Value, ValueId, Weight};
+use crate::{Container, Content, DType, Dim, Graph, Role, Value, ValueId, Weight};
 use std::collections::HashSet;
 
-pub(super) fn check(graph: &mut Graph, errors: &mut GraphErrors) {
+/// `is_block`: the types of its inputs come from the graph around it, and a result may be listed where it is an input.
+pub(super) fn check(graph: &mut Graph, is_block: bool, errors: &mut GraphErrors) {
     symbols(graph, errors);
     let mut names = HashSet::with_capacity(graph.values.len());
     for value in &graph.values {
@@ -18,7 +20,7 @@ pub(super) fn check(graph: &mut Graph, errors: &mut GraphErrors) {
         } else if !names.insert(value.name.as_str()) {
             complain("has the name of another one".to_owned(), "names are unique in a model");
         }
-        if let Some((what, remedy)) = check_value(value, graph.symbols.len()) {
+        if let Some((what, remedy)) = check_value(value, graph.symbols.len(), is_block) {
             complain(what, remedy);
         }
     }
@@ -26,7 +28,7 @@ pub(super) fn check(graph: &mut Graph, errors: &mut GraphErrors) {
     interface(graph, errors);
     for value in &mut graph.values {
         if value.role == Role::Computed {
-            (value.dtype, value.shape) = (None, None);
+            (value.dtype, value.shape, value.container) = (None, None, Container::Tensor);
         }
         // A symbol with one possible length is a number.
         for dim in value.shape.iter_mut().flatten() {
@@ -66,7 +68,7 @@ fn symbols(graph: &Graph, errors: &mut GraphErrors) {
     }
 }
 
-fn check_value(value: &Value, symbols: usize) -> Option<(String, &'static str)> {
+fn check_value(value: &Value, symbols: usize, is_block: bool) -> Option<(String, &'static str)> {
     if let Some(shape) = &value.shape {
         if shape.len() > RANK_MAX {
             return Some((format!("has rank {}", shape.len()), "tensors have at most 64 axes"));
@@ -86,7 +88,9 @@ fn check_value(value: &Value, symbols: usize) -> Option<(String, &'static str)> 
     }
     match &value.role {
         Role::Computed => None,
-        Role::Input if value.dtype.is_none() => Some(("has no element type".to_owned(), "inputs need one")),
+        Role::Input if value.dtype.is_none() && !is_block => {
+            Some(("has no element type".to_owned(), "inputs need one"))
+        }
         Role::Input => None,
         Role::Constant(content) => check_constant(value, content),
     }
@@ -96,8 +100,11 @@ fn check_constant(value: &Value, content: &Content) -> Option<(String, &'static 
     let (Some(dtype), Some(shape)) = (value.dtype, value.concrete()) else {
         return Some(("is a constant without a known type and shape".to_owned(), "constants need both"));
     };
+    if value.container != Container::Tensor {
+        return Some(("is a constant that is no tensor".to_owned(), "the importer is at fault"));
+    }
     if dtype == DType::String {
-        return Some(("is a constant of strings".to_owned(), "do the text processing before the model"));
+        return check_strings(&shape, content);
     }
     let Some((elements, expected)) =
         crate::tensor::elements(&shape).and_then(|count| Some((count, dtype.bytes(count)?)))
@@ -120,6 +127,19 @@ fn check_constant(value: &Value, content: &Content) -> Option<(String, &'static 
         let what = format!("has {given} bytes where {dtype}{shape:?} takes {expected}");
         (what, "the file is damaged or was cut off")
     })
+}
+
+fn check_strings(shape: &[u64], content: &Content) -> Option<(String, &'static str)> {
+    let Some(elements) = crate::tensor::elements(shape) else {
+        return Some(("has a shape that overflows".to_owned(), "such a tensor cannot be held"));
+    };
+    match content {
+        Content::Bytes(bytes) if read_strings(bytes).map(|list| list.len() as u64) != Some(elements) => {
+            Some((format!("does not have {elements} strings"), "the file is damaged"))
+        }
+        // Whoever reads it checks it.
+        Content::Bytes(_) | Content::Weight(_) => None,
+    }
 }
 
 fn weight_fits(weight: &Weight, dtype: DType, elements: u64, expected: u64) -> bool {

@@ -76,8 +76,8 @@ pub enum DeviceError {
         /// The bound.
         limit: u64,
     },
-    /// A tensor as an attribute, where kernels take plain ones.
-    #[error("attribute `{key}` is a tensor, which kernels do not take")]
+    /// A tensor or a block as an attribute, where kernels take plain ones.
+    #[error("attribute `{key}` is a tensor or a block, which kernels do not take")]
     TensorAttribute {
         /// The attribute.
         key: String,

@@ -87,7 +87,7 @@ pub(crate) fn attributes(attributes: &BTreeMap<String, Attribute>) -> Result<Vec
             Attribute::Numbers(value) => abi::Attribute::Numbers(value.clone()),
             Attribute::Texts(value) => abi::Attribute::Texts(value.clone()),
             Attribute::Bytes(value) => abi::Attribute::Bytes(value.clone()),
-            Attribute::Value(_) => return Err(DeviceError::TensorAttribute { key: key.clone() }),
+            Attribute::Value(_) | Attribute::Graph(_) => return Err(DeviceError::TensorAttribute { key: key.clone() }),
         };
         Ok(abi::Kv { key: key.clone(), val })
     };

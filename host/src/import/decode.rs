@@ -17,6 +17,8 @@ pub(super) enum Encoding {
     Splat,
     /// Protobuf integers that carry the bits of narrower elements.
     Bits,
+    /// Fields of a protobuf message one behind the other, each a tag, a length and a text; they become framed strings.
+    Fields,
 }
 
 impl Encoding {
@@ -28,12 +30,21 @@ impl Encoding {
             "zigzag" => Self::Zigzag,
             "splat" => Self::Splat,
             "bits" => Self::Bits,
+            "fields" => Self::Fields,
             _ => return None,
         })
     }
 
     /// Checks the stored length against type and number of elements, as far as it can be without reading.
     pub(super) fn check(self, dtype: DType, elements: u64, stored: u64) -> Result<(), String> {
+        if (self == Self::Fields) != (dtype == DType::String) {
+            return Err(format!("{dtype} is not stored so"));
+        }
+        if self == Self::Fields {
+            // A tag and a length take a byte each at least.
+            let enough = elements.checked_mul(2).is_some_and(|least| stored >= least);
+            return if enough { Ok(()) } else { Err(format!("{stored} bytes are stored for {elements} strings")) };
+        }
         let dense = dtype.bytes(elements).ok_or("elements of that type have no fixed size")?;
         let integer = is_integer(dtype);
         let right = match self {
@@ -47,12 +58,16 @@ impl Encoding {
                 let entries = if dtype.bits() < 8 { dense } else { elements };
                 stored >= entries && stored <= entries.saturating_mul(10)
             }
+            Self::Fields => unreachable!("answered above"),
         };
         if right { Ok(()) } else { Err(format!("{stored} bytes are stored for {elements} elements of {dtype}")) }
     }
 
     /// Decodes; `check` has passed.
     pub(super) fn decode(self, dtype: DType, elements: u64, mut stored: Vec<u8>) -> Result<Vec<u8>, String> {
+        if self == Self::Fields {
+            return fields(&stored, elements);
+        }
         let dense = dtype.bytes(elements).and_then(|bytes| usize::try_from(bytes).ok());
         let dense = dense.ok_or("more elements than memory has room for")?;
         match self {
@@ -82,6 +97,7 @@ impl Encoding {
             Self::Varint => integers(&stored, dense, dtype, |raw| raw as i64),
             Self::Zigzag => integers(&stored, dense, dtype, |raw| (raw >> 1) as i64 ^ -((raw & 1) as i64)),
             Self::Bits => bits(&stored, dense, dtype),
+            Self::Fields => unreachable!("answered above"),
         }
     }
 }
@@ -151,6 +167,27 @@ fn bits(stored: &[u8], dense: usize, dtype: DType) -> Result<Vec<u8>, String> {
     if rest.is_empty() { Ok(out) } else { Err("more entries are stored than the tensor has elements".into()) }
 }
 
+/// The texts of protobuf fields as framed strings.
+fn fields(stored: &[u8], elements: u64) -> Result<Vec<u8>, String> {
+    let mut out = Vec::with_capacity(stored.len().saturating_mul(2));
+    let (mut rest, mut count, mut tag) = (stored, 0u64, None);
+    while !rest.is_empty() {
+        let (field, behind) = varint(rest)?;
+        let (length, behind) = varint(behind)?;
+        if field & 7 != 2 || *tag.get_or_insert(field) != field {
+            return Err("another field stands between the strings".into());
+        }
+        let text = usize::try_from(length).ok().and_then(|length| behind.split_at_checked(length));
+        let (text, behind) = text.ok_or("a string is cut short")?;
+        let text = str::from_utf8(text).map_err(|error| format!("a string is not UTF-8: {error}"))?;
+        let length = u32::try_from(text.len()).map_err(|_| "a string is longer than 4 GiB")?;
+        out.extend(length.to_le_bytes());
+        out.extend(text.as_bytes());
+        (rest, count) = (behind, count + 1);
+    }
+    if count == elements { Ok(out) } else { Err(format!("{count} strings are stored for {elements} elements")) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,6 +228,7 @@ mod tests {
         decodes("bits", DType::U4, 3, &[0x21, 3], &[0x21, 3]);
         decodes("bits", DType::I2, 5, &[0xe4, 1, 3], &[0xe4, 3]);
         decodes("bits", DType::Bool, 2, &[1, 0], &[1, 0]);
+        decodes("fields", DType::String, 2, b"\x32\x02ab\x32\x00", b"\x02\0\0\0ab\0\0\0\0");
     }
 
     #[test]
@@ -209,6 +247,9 @@ mod tests {
         fails("bits", DType::F16, 1, &[0x80, 0x80, 0x04]);
         fails("bits", DType::Bool, 1, &[2]);
         fails("raw-le", DType::String, 1, &[0]);
+        fails("fields", DType::String, 2, b"\x32\x02ab");
+        fails("fields", DType::String, 1, b"\x32\x03ab");
+        fails("fields", DType::String, 2, b"\x32\x00\x3a\x00");
         assert_eq!(Encoding::from_name("base64"), None);
     }
 }

@@ -3,18 +3,20 @@
 //! Checked here: numbers refer to what exists, values are made once, weights lie inside their files, counts and lengths have bounds. Whether
 //! operators, types and shapes make sense is `sunmao_graph::validate`'s question.
 
+mod blocks;
 mod order;
 mod values;
 
 use super::grants::Files;
 use crate::plugin::importer::{self as plain, Attribute, ImportSink, Kv, Rejection};
+use blocks::{Block, State};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use sunmao_graph::{self as ir, Graph, ValueId};
 use sunmao_plugin_sdk::ErrorCode;
 
 const NODES_MAX: usize = 1 << 20;
-const BLOCKS_MAX: u32 = 1 << 16;
+const BLOCKS_MAX: usize = 1 << 16;
 const OPERANDS_MAX: usize = 1 << 16;
 const ATTRIBUTES_MAX: usize = 256;
 const NAME_MAX_BYTES: usize = 4096;
@@ -46,7 +48,8 @@ enum Origin {
     Given,
     /// Nobody has made it yet.
     Open,
-    Made,
+    /// By a node of that block, or a parameter of it.
+    Made(u32),
 }
 
 /// A graph being built.
@@ -55,12 +58,14 @@ pub(super) struct GraphSink {
     files: Arc<Mutex<Files>>,
     refused: Refused,
     graph: Graph,
-    /// One for each value: where it comes from in block 0.
+    /// One for each value.
     origins: Vec<Origin>,
     names: HashSet<String>,
     symbol_names: HashSet<String>,
-    blocks: u32,
-    open_blocks: u32,
+    /// Branches and loop bodies: block 1 and up.
+    blocks: Vec<Block>,
+    /// Nodes of all blocks.
+    nodes: usize,
     finished: bool,
     text_bytes: usize,
     warnings: Vec<String>,
@@ -98,8 +103,8 @@ impl GraphSink {
             origins: Vec::new(),
             names: HashSet::new(),
             symbol_names: HashSet::new(),
-            blocks: 1,
-            open_blocks: 1,
+            blocks: Vec::new(),
+            nodes: 0,
             finished: false,
             text_bytes: 0,
             warnings: Vec::new(),
@@ -110,7 +115,7 @@ impl GraphSink {
 
     /// The graph and the warnings, once the importer is through.
     pub(super) fn finish(mut self) -> Answer<(Graph, Vec<String>)> {
-        if !self.finished || self.open_blocks > 0 {
+        if !self.finished {
             return refuse(ErrorCode::InvalidData, "the importer did not finish the model");
         }
         self.name_the_rest();
@@ -153,26 +158,12 @@ impl GraphSink {
 
     fn add_node(&mut self, block: u32, node: plain::Node) -> Answer<()> {
         self.building()?;
-        if block >= self.blocks {
-            return invalid(format!("there is no block {block}"));
-        }
         let what = format!("node {} ({})", shown(&node.name), shown(&node.op));
-        if let Some(branch) = node.attributes.iter().find(|kv| matches!(kv.val, Attribute::Block(_))) {
-            return refuse(
-                ErrorCode::Unsupported,
-                format!(
-                    "{what} has a branch or a loop body (attribute {}), and control flow is not supported yet: export the model without it",
-                    shown(&branch.key)
-                ),
-            );
-        }
-        if block != 0 {
-            // A branch or a loop body. The node that owns it is refused when it comes.
-            return Ok(());
-        }
-        if self.graph.nodes.len() >= NODES_MAX {
+        self.check_open(block)?;
+        if self.nodes >= NODES_MAX {
             return too_many("nodes", NODES_MAX);
         }
+        self.nodes += 1;
         if node.op.is_empty() || node.op.len() > NAME_MAX_BYTES || node.name.len() > NAME_MAX_BYTES {
             return invalid(format!("{what}: names of 1 to {NAME_MAX_BYTES} bytes"));
         }
@@ -180,8 +171,12 @@ impl GraphSink {
             return too_many("operands of one node", OPERANDS_MAX);
         }
         self.keep_text(node.name.len() + node.op.len() + 8 * (node.inputs.len() + node.outputs.len()))?;
-        let attributes = self.attributes(&what, node.attributes)?;
-        let inputs = node.inputs.into_iter().map(|input| self.existing(&what, input)).collect::<Answer<Vec<_>>>()?;
+        let (branches, plain): (Vec<Kv>, Vec<Kv>) =
+            node.attributes.into_iter().partition(|kv| matches!(kv.val, Attribute::Block(_)));
+        let mut attributes = self.attributes(&what, plain)?;
+        let mut inputs =
+            node.inputs.into_iter().map(|input| self.existing(&what, input)).collect::<Answer<Vec<_>>>()?;
+        inputs.extend(self.take_blocks(&what, block, node.opset, branches, &mut attributes)?.into_iter().map(Some));
         let outputs =
             node.outputs.into_iter().map(|output| self.existing(&what, output)).collect::<Answer<Vec<_>>>()?;
         for output in outputs.iter().flatten() {
@@ -189,9 +184,9 @@ impl GraphSink {
             if *origin != Origin::Open {
                 return invalid(format!("{what} makes value {}, which is made or given elsewhere", output.0));
             }
-            *origin = Origin::Made;
+            *origin = Origin::Made(block);
         }
-        self.graph.nodes.push(ir::Node {
+        let node = ir::Node {
             name: node.name,
             op: node.op,
             revision: node.opset,
@@ -199,7 +194,11 @@ impl GraphSink {
             inputs,
             outputs,
             epilogue: Vec::new(),
-        });
+        };
+        match block.checked_sub(1) {
+            None => self.graph.nodes.push(node),
+            Some(index) => self.blocks[index as usize].nodes.push(node),
+        }
         Ok(())
     }
 
@@ -234,7 +233,7 @@ impl GraphSink {
                     }
                     ir::Attribute::Value(id)
                 }
-                Attribute::Block(_) => return invalid(format!("{what}: a block that was not seen before")),
+                Attribute::Block(_) => return invalid(format!("{what}: a block among plain attributes")),
             };
             let key = shown(&kv.key);
             if attributes.insert(kv.key, value).is_some() {
@@ -246,14 +245,11 @@ impl GraphSink {
 
     fn end_block(&mut self, block: u32, params: &[u32], results: &[u32]) -> Answer<()> {
         self.building()?;
-        if block >= self.blocks || self.open_blocks == 0 {
-            return invalid(format!("there is no open block {block}"));
-        }
-        self.open_blocks -= 1;
+        self.check_open(block)?;
         if block != 0 {
-            return Ok(());
+            return self.end_inner(block, params, results);
         }
-        if self.open_blocks > 0 {
+        if self.blocks.iter().any(|block| block.state == State::Open) {
             return invalid("block 0 is finished before the others");
         }
         let mut inputs = Vec::with_capacity(params.len());
@@ -278,11 +274,16 @@ impl GraphSink {
             return refuse(ErrorCode::InvalidData, "a model has 1 to 65536 outputs");
         }
         let used = self.graph.nodes.iter().flat_map(|node| node.inputs.iter().flatten()).chain(&outputs);
-        if let Some(id) = used.into_iter().find(|id| self.origins[id.index()] == Origin::Open) {
-            return refuse(
-                ErrorCode::InvalidData,
-                format!("value {} is used, and no node makes it", shown(&self.graph.value(*id).name)),
-            );
+        for id in used {
+            let what = || format!("value {} is used", shown(&self.graph.value(*id).name));
+            match self.origins[id.index()] {
+                Origin::Given | Origin::Made(0) => {}
+                Origin::Open => return refuse(ErrorCode::InvalidData, format!("{}, and no node makes it", what())),
+                Origin::Made(_) => {
+                    let why = format!("{} outside of the branch or loop body that makes it", what());
+                    return refuse(ErrorCode::InvalidData, why);
+                }
+            }
         }
         order::sort(&mut self.graph).map_err(|node| {
             Rejection::new(ErrorCode::InvalidData, format!("node {} depends on itself", shown(&node)))
@@ -347,12 +348,11 @@ impl ImportSink for GraphSink {
     }
 
     fn block(&mut self) -> Answer<u32> {
-        if self.finished || self.blocks >= BLOCKS_MAX {
-            return self.noted(too_many("blocks", BLOCKS_MAX as usize));
+        if self.finished || self.blocks.len() >= BLOCKS_MAX {
+            return self.noted(too_many("blocks", BLOCKS_MAX));
         }
-        self.blocks += 1;
-        self.open_blocks += 1;
-        Ok(self.blocks - 1)
+        self.blocks.push(Block::default());
+        Ok(self.blocks.len() as u32)
     }
 
     fn node(&mut self, block: u32, node: plain::Node) -> Answer<()> {

@@ -50,7 +50,11 @@ impl WeightSource {
         let elements = elements.ok_or("a shape of more elements than there are numbers")?;
         self.range(weight)?;
         encoding.check(dtype, elements, weight.length)?;
-        let dense = dtype.bytes(elements).unwrap_or(u64::MAX);
+        let dense = match dtype {
+            // A frame has two bytes more than a field of the file.
+            DType::String => weight.length.saturating_mul(2),
+            _ => dtype.bytes(elements).unwrap_or(u64::MAX),
+        };
         let needed = dense.saturating_add(weight.length);
         let available =
             if needed > UNASKED_BYTES { crate::memory::available_bytes().unwrap_or(u64::MAX) } else { needed };

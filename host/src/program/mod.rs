@@ -1,10 +1,13 @@
-//! A model as a list of steps: *segments*, which are planned and run by the engine, and *host steps*, which are operators that stay with the host.
+//! A model as a list of steps: *segments*, which are planned and run by the engine, *host steps*, which are operators that stay with the host, and
+//! *control steps*, which run blocks: branches and loop bodies, each a program of its own.
 //!
 //! A model whose shapes all follow from those of its inputs is a program of one segment. Where a shape depends on what an operator computed,
 //! the program is cut: the value is there before the next segment is planned. Small inputs whose content decides a shape are bound: they are
 //! part of what a plan is made for. Who runs the nodes of a segment is `plan`'s and `device`'s question; what a host operator computes is `host_ops`'.
 
+mod control;
 mod error;
+mod limits;
 mod machine;
 mod partition;
 mod plans;
@@ -16,11 +19,14 @@ mod text;
 mod tests;
 
 pub use error::{PlanFailure, RunError};
+pub use limits::Limits;
 pub use machine::{Machine, MachineOptions};
 pub use plans::{InputKey, Signature};
+pub use run::Context;
 pub use segment::Segment;
 
 use crate::host_ops::Value;
+use control::Control;
 use std::sync::Arc;
 use sunmao_graph::{Graph, Node, ValueId};
 
@@ -55,6 +61,19 @@ enum Step {
         /// Why it is not in a segment; for a person.
         reason: &'static str,
     },
+    /// An operator that runs blocks.
+    Control(Control),
+}
+
+impl Step {
+    /// The operator of a step that is a single one.
+    fn node(&self) -> Option<&Node> {
+        match self {
+            Step::Segment { .. } => None,
+            Step::Host { node, .. } => Some(node),
+            Step::Control(control) => Some(&control.node),
+        }
+    }
 }
 
 impl Program {

@@ -4,21 +4,18 @@
 //! node's stage is the earliest at which its operands are there. A planned node whose shapes are decided by a value that only running an
 //! earlier node tells goes to a later stage than that node.
 
+use super::control::Control;
 use super::segment::{Segment, extract};
 use super::{Program, Step};
 use crate::host_ops::{self, Value};
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use sunmao_graph::deciding::{Provenance, deciding_values, is_small_source, provenance};
 use sunmao_graph::fold::read_constant;
 use sunmao_graph::{Container, DType, Graph, GraphError, Node, ValueId, Weights};
 
 /// Nodes that are visited to trace one value; behind that many it is cut.
 const TRACED_MAX: usize = 4096;
-
-/// Operators that have kernels everywhere.
-static KERNELS: LazyLock<HashSet<String>> =
-    LazyLock::new(|| sunmao_portable::operators().into_iter().map(|row| row.op).collect());
 
 /// Makes the program of a prepared graph; its segments are put behind those in `segments`.
 pub(super) fn partition(
@@ -29,7 +26,7 @@ pub(super) fn partition(
     let stages = Stages::of(&graph);
     if stages.is_one_segment(&graph) {
         let graph = Arc::new(graph);
-        let bound = graph.inputs.iter().map(|id| stages.bound.contains(&(0, *id))).collect();
+        let bound = graph.inputs.iter().map(|id| stages.binds(0, *id)).collect();
         segments.push(Segment { graph: graph.clone(), bound });
         let step =
             Step::Segment { number: segments.len() - 1, inputs: graph.inputs.clone(), outputs: graph.outputs.clone() };
@@ -44,22 +41,33 @@ pub(super) fn partition(
     let leaving = stages.leaving(&graph);
     for (stage, nodes) in by_stage.into_iter().enumerate().filter(|(_, nodes)| !nodes.is_empty()) {
         if stage % 2 == 1 {
-            steps.extend(
-                nodes
-                    .into_iter()
-                    .map(|index| Step::Host { node: graph.nodes[index].clone(), reason: stages.of_node[index].reason }),
-            );
+            for index in nodes {
+                steps.push(single(&graph.nodes[index], stages.of_node[index].reason, weights, segments)?);
+            }
             continue;
         }
-        let bound = stages.bound.iter().filter(|(at, _)| *at as usize == stage).map(|(_, id)| *id).collect();
         let nodes = nodes.into_iter().map(|index| graph.nodes[index].clone()).collect();
-        let part = extract(&graph, nodes, &leaving, &bound);
+        let part = extract(&graph, nodes, &leaving, |id| stages.binds(stage as u32, id));
         segments.push(part.segment);
         steps.push(Step::Segment { number: segments.len() - 1, inputs: part.inputs, outputs: part.outputs });
     }
     let constants = constants(&graph, &steps, weights)?;
     let releases = releases(&graph, &steps);
     Ok(Program { graph: Arc::new(graph), steps, constants, releases })
+}
+
+/// The step of an operator that the host runs: by itself, or block by block.
+fn single(
+    node: &Node,
+    reason: &'static str,
+    weights: &dyn Weights,
+    segments: &mut Vec<Segment>,
+) -> Result<Step, GraphError> {
+    let body =
+        |(key, block): (&str, &Arc<Graph>)| Ok((key.to_owned(), partition((**block).clone(), weights, segments)?));
+    let bodies = node.blocks().map(body).collect::<Result<Vec<_>, GraphError>>()?;
+    let node = node.clone();
+    Ok(if bodies.is_empty() { Step::Host { node, reason } } else { Step::Control(Control { node, bodies }) })
 }
 
 /// When a node runs, and why the host does where it does.
@@ -107,6 +115,11 @@ impl Stages {
     /// The stage at which a value is made; none: it is there from the start.
     fn stage_of(&self, id: ValueId) -> Option<u32> {
         self.producer.get(&id).map(|index| self.of_node[*index].number)
+    }
+
+    /// Whether the content of a value must be known before a stage is planned.
+    fn binds(&self, stage: u32, id: ValueId) -> bool {
+        self.bound.contains(&(stage, id))
     }
 
     /// The earliest stage from `stage` on at which what decides the node's shapes is known before, and notes what must be bound there.
@@ -192,6 +205,9 @@ fn is_plain(graph: &Graph, id: ValueId) -> bool {
 
 /// Why the host runs a node; none: kernels do.
 fn host_reason(graph: &Graph, node: &Node) -> Option<&'static str> {
+    if node.blocks().next().is_some() {
+        return Some("it runs blocks");
+    }
     let operands = || node.inputs.iter().chain(&node.outputs).flatten();
     if operands().any(|id| graph.value(*id).container != Container::Tensor) {
         return Some("it works on sequences or optional values");
@@ -199,17 +215,14 @@ fn host_reason(graph: &Graph, node: &Node) -> Option<&'static str> {
     if operands().any(|id| graph.value(*id).dtype == Some(DType::String)) {
         return Some("it works on strings");
     }
-    (host_ops::covers(&node.op) && !KERNELS.contains(&node.op)).then_some("no kernel can know its results' shapes")
+    host_ops::covers(&node.op).then_some("it stays with the host")
 }
 
 /// The constants that the steps, and whoever asked, read by themselves.
 fn constants(graph: &Graph, steps: &[Step], weights: &dyn Weights) -> Result<Vec<(ValueId, Value)>, GraphError> {
     let mut wanted: Vec<ValueId> = graph.outputs.clone();
-    for step in steps {
-        if let Step::Host { node, .. } = step {
-            wanted.extend(node.inputs.iter().flatten());
-        }
-    }
+    let nodes = steps.iter().filter_map(Step::node);
+    wanted.extend(nodes.flat_map(|node| node.inputs.iter().flatten()));
     wanted.sort_unstable();
     wanted.dedup();
     let mut constants = Vec::new();
@@ -226,11 +239,11 @@ fn releases(graph: &Graph, steps: &[Step]) -> Vec<Vec<ValueId>> {
     let mut kept: HashSet<ValueId> = graph.outputs.iter().copied().collect();
     let mut releases = vec![Vec::new(); steps.len()];
     for (step, released) in steps.iter().zip(&mut releases).rev() {
-        let (read, made): (Vec<ValueId>, Vec<ValueId>) = match step {
-            Step::Segment { inputs, outputs, .. } => (inputs.clone(), outputs.clone()),
-            Step::Host { node, .. } => {
-                (node.inputs.iter().flatten().copied().collect(), node.outputs.iter().flatten().copied().collect())
-            }
+        let operands = |ids: &[Option<ValueId>]| ids.iter().flatten().copied().collect();
+        let (read, made): (Vec<ValueId>, Vec<ValueId>) = match (step, step.node()) {
+            (Step::Segment { inputs, outputs, .. }, _) => (inputs.clone(), outputs.clone()),
+            (_, Some(node)) => (operands(&node.inputs), operands(&node.outputs)),
+            (_, None) => continue,
         };
         // What nobody reads is dropped by the step that makes it.
         released.extend(read.into_iter().chain(made).filter(|id| kept.insert(*id)));

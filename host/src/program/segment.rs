@@ -45,12 +45,12 @@ pub(super) struct Extract {
     pub(super) outputs: Vec<ValueId>,
 }
 
-/// Copies `nodes` into a graph of their own. `leaving`: values that others need; `bound`: values whose content decides shapes.
+/// Copies `nodes` into a graph of their own. `leaving`: values that others need; `binds`: whether a value's content decides shapes.
 pub(super) fn extract(
     graph: &Graph,
     nodes: Vec<Node>,
     leaving: &HashSet<ValueId>,
-    bound: &HashSet<ValueId>,
+    binds: impl Fn(ValueId) -> bool,
 ) -> Extract {
     let made: HashSet<ValueId> = nodes.iter().flat_map(|node| node.outputs.iter().flatten().copied()).collect();
     let mut copy = Copy {
@@ -81,7 +81,7 @@ pub(super) fn extract(
         copy.part.nodes.push(node);
     }
     let Copy { part, inputs, .. } = copy;
-    let bound = inputs.iter().map(|id| bound.contains(id)).collect();
+    let bound = inputs.iter().map(|id| binds(*id)).collect();
     Extract { segment: Segment { graph: Arc::new(part), bound }, inputs, outputs }
 }
 

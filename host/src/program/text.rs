@@ -3,6 +3,9 @@
 use super::{Program, Step};
 use std::fmt;
 
+/// Spaces before the steps of a block, for each block around it.
+const INDENT: usize = 8;
+
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = |ids: &[sunmao_graph::ValueId]| {
@@ -16,6 +19,15 @@ impl fmt::Display for Program {
                 }
                 Step::Host { node, reason } => {
                     writeln!(f, "{index:4}  host {} {}: {reason}", node.op, node.label())?;
+                }
+                Step::Control(control) => {
+                    writeln!(f, "{index:4}  control {} {}", control.node.op, control.node.label())?;
+                    for (key, body) in &control.bodies {
+                        writeln!(f, "      {key}:")?;
+                        for line in body.to_string().lines() {
+                            writeln!(f, "{:INDENT$}{line}", "")?;
+                        }
+                    }
                 }
             }
         }

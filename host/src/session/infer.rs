@@ -5,7 +5,7 @@ use crate::device::{Chip, DeviceError};
 use crate::engine::EngineError;
 use crate::host_ops::Value;
 use crate::plan::{Plan, PlanError};
-use crate::program::{InputKey, Machine, PlanFailure, Program, RunError, Signature};
+use crate::program::{Context, InputKey, Limits, Machine, PlanFailure, Program, RunError, Signature};
 use crate::scheduler::Busy;
 use sunmao_graph::{DType, Dim, Graph};
 
@@ -268,8 +268,7 @@ impl Session {
             let Tensor { dtype, shape, data } = tensor;
             Some(Value::Tensor(sunmao_graph::Tensor { dtype, shape, bytes: data.into() }))
         };
-        let grant = self.machine.acquire()?;
-        let results = self.program.run(&self.machine, &grant, inputs.into_iter().map(value).collect())?;
+        let results = self.run_program(inputs.into_iter().map(value).collect())?;
         let output = |index: usize| {
             let name = self.outputs[index].name.clone();
             match &results[index] {
@@ -283,6 +282,12 @@ impl Session {
             }
         };
         wanted.into_iter().map(output).collect()
+    }
+
+    fn run_program(&self, inputs: Vec<Option<Value>>) -> Result<Vec<Value>, InferError> {
+        let grant = self.machine.acquire()?;
+        let mut context = Context::new(&self.machine, &grant, Limits::default());
+        Ok(self.program.run(&mut context, inputs)?)
     }
 
     fn output_indices(&self, outputs: &[String]) -> Result<Vec<usize>, InferError> {

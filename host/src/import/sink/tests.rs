@@ -96,18 +96,97 @@ fn a_model_becomes_a_graph() {
     assert_eq!(warnings, ["careful"]);
 }
 
-#[test]
-fn control_flow_is_refused_by_name() {
-    let (mut sink, refused) = whole();
+/// A block that adds the constant to a value of the model and to its own parameter, and gives both.
+fn body(sink: &mut GraphSink) -> u32 {
     let block = sink.block().unwrap();
-    sink.node(block, node("inner", "Relu", &[0], &[1])).unwrap();
-    sink.finish_block(block, &[], &[1]).unwrap();
-    let mut branch = node("choose", "If", &[0], &[3]);
-    branch.attributes = vec![Kv { key: "then_branch".into(), val: Attribute::Block(block) }];
-    let error = sink.node(0, branch).unwrap_err();
-    assert!(error.message.contains("`choose`") && error.message.contains("control flow is not supported yet"));
+    let own = |sink: &mut GraphSink, name: &str| sink.value(value(name, Role::Intermediate, &[])).unwrap();
+    let (param, sum, total) = (own(sink, "param"), own(sink, "sum"), own(sink, "total"));
+    // The wrong way round.
+    sink.node(block, node("second", "Add", &[sum, param], &[total])).unwrap();
+    sink.node(block, node("first", "Add", &[1, 2], &[sum])).unwrap();
+    sink.finish_block(block, &[param], &[total, total, 0]).unwrap();
+    block
+}
+
+fn owner(op: &str, block: u32, inputs: &[u32], outputs: &[u32]) -> Node {
+    let attributes = vec![Kv { key: "body".into(), val: Attribute::Block(block) }];
+    Node { attributes, ..node("owner", op, inputs, outputs) }
+}
+
+#[test]
+fn a_block_becomes_a_graph_that_captures_what_it_uses() {
+    let (mut sink, _) = whole();
+    sink.node(0, node("relu", "Relu", &[0], &[1])).unwrap();
+    let block = body(&mut sink);
+    sink.node(0, owner("Loop", block, &[0], &[3])).unwrap();
+    sink.finish_block(0, &[0], &[3]).unwrap();
+    let (graph, _) = sink.finish().unwrap();
+    let node = graph.nodes.iter().find(|node| node.op == "Loop").unwrap();
+    let inputs: Vec<_> = node.inputs.iter().flatten().map(|id| graph.value(*id).name.as_str()).collect();
+    assert_eq!(inputs, ["x", "%1", "x"], "its own, and what the body captures");
+    let (_, body) = node.blocks().next().unwrap();
+    assert_eq!((body.inputs.len(), body.captured), (3, 2));
+    assert_eq!(body.nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>(), ["first", "second", ""]);
+    let distinct: HashSet<_> = body.outputs.iter().collect();
+    assert_eq!(distinct.len(), 3, "a result that is given twice is copied");
+    assert!(body.values.iter().any(|value| value.name == "c" && value.is_constant()), "constants are copied");
+}
+
+#[test]
+fn blocks_that_nobody_may_have_are_refused() {
+    type Build = fn(&mut GraphSink) -> Answer<()>;
+    let bad: [(&str, Build); 5] = [
+        ("no finished block", |sink| {
+            let block = sink.block()?;
+            sink.node(0, owner("If", block, &[0], &[3]))
+        }),
+        ("no finished block", |sink| {
+            let block = body(sink);
+            sink.node(0, owner("If", block, &[0], &[3]))?;
+            sink.node(0, owner("If", block, &[0], &[1]))
+        }),
+        ("finished before the others", |sink| {
+            sink.block()?;
+            sink.finish_block(0, &[0], &[0])
+        }),
+        ("outside of the branch", |sink| {
+            let block = body(sink);
+            sink.node(0, node("relu", "Relu", &[0], &[1]))?;
+            // Value 6 is the body's own.
+            sink.node(0, Node { inputs: vec![Some(6)], ..owner("Loop", block, &[], &[3]) })?;
+            sink.finish_block(0, &[0], &[3])
+        }),
+        ("inside one another", |sink| {
+            let mut inner = sink.block()?;
+            sink.finish_block(inner, &[], &[0])?;
+            for _ in 0..20 {
+                let outer = sink.block()?;
+                let made = sink.value(value("", Role::Intermediate, &[]))?;
+                sink.node(outer, owner("If", inner, &[0], &[made]))?;
+                sink.finish_block(outer, &[], &[made])?;
+                inner = outer;
+            }
+            Ok(())
+        }),
+    ];
+    for (expected, build) in bad {
+        let (mut sink, _) = whole();
+        let error = build(&mut sink).unwrap_err();
+        assert!(error.message.contains(expected), "{expected}: {error}");
+    }
+}
+
+#[test]
+fn containers_and_strings_are_taken() {
+    let (mut sink, _) = sink();
+    let key = |name: &str| vec![Kv { key: "!container".into(), val: Attribute::Text(name.into()) }];
+    sink.value(Value { ext: key("sequence"), ..value("s", Role::Input, &[]) }).unwrap();
+    assert_eq!(sink.graph.values[0].container, ir::Container::Sequence);
+    let error = sink.value(Value { ext: key("bag"), ..value("b", Role::Input, &[]) }).unwrap_err();
     assert_eq!(error.code, ErrorCode::Unsupported);
-    assert_eq!(refused.take(), Some(error));
+    let strings = |bytes: &[u8]| Value { dtype: 8, ..constant(Content::Literal(bytes.to_vec()), 1) };
+    sink.value(strings(b"\x02\0\0\0hi")).unwrap();
+    assert!(sink.value(strings(b"\x03\0\0\0hi")).is_err());
 }
 
 #[test]

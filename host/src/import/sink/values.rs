@@ -4,6 +4,7 @@ use super::{Answer, GraphSink, NAME_MAX_BYTES, Origin, invalid, refuse, shown, t
 use crate::import::decode::Encoding;
 use crate::import::grants::lock;
 use crate::plugin::importer::{self as plain, Content, Role};
+use sunmao_graph::tensor::read_strings;
 use sunmao_graph::{self as ir, DType, Dim, SymbolId};
 use sunmao_plugin_sdk::ErrorCode;
 
@@ -11,6 +12,8 @@ const SYMBOLS_MAX: usize = 1 << 16;
 const VALUES_MAX: usize = 1 << 22;
 const RANK_MAX: usize = 32;
 const LITERAL_MAX_BYTES: usize = 1024;
+/// Says that a value is no tensor but a container of tensors (docs/abi-keys.md).
+const CONTAINER_KEY: &str = "!container";
 
 impl GraphSink {
     pub(super) fn add_symbol(&mut self, symbol: plain::Symbol) -> Answer<u32> {
@@ -69,6 +72,7 @@ impl GraphSink {
                 None => return unsupported(&format!("element type {code:#x} is not supported yet")),
             },
         };
+        let container = self.container(&what, &value.ext)?;
         let shape = match value.shape {
             None => None,
             Some(dims) if dims.len() > RANK_MAX => return invalid(format!("{what}: more than {RANK_MAX} axes")),
@@ -91,7 +95,24 @@ impl GraphSink {
             return invalid(format!("two values have the name {}", shown(&value.name)));
         }
         self.origins.push(if role == ir::Role::Computed { Origin::Open } else { Origin::Given });
-        Ok(self.graph.add_value(ir::Value { name: value.name, dtype, shape, container: ir::Container::Tensor, role }).0)
+        Ok(self.graph.add_value(ir::Value { name: value.name, dtype, shape, container, role }).0)
+    }
+
+    /// What the value's key `!container` says, and whether it has another key that must be understood.
+    fn container(&self, what: &str, ext: &[plain::Kv]) -> Answer<ir::Container> {
+        let mut container = ir::Container::Tensor;
+        for kv in ext.iter().filter(|kv| kv.key.starts_with('!')) {
+            let named = match &kv.val {
+                plain::Attribute::Text(name) if kv.key == CONTAINER_KEY => ir::Container::from_name(name),
+                _ => None,
+            };
+            let Some(named) = named else {
+                let why = format!("{what}: the key {} or its value is not known to this host", shown(&kv.key));
+                return refuse(ErrorCode::Unsupported, why);
+            };
+            container = named;
+        }
+        Ok(container)
     }
 
     fn dim(&self, dim: plain::Dim) -> Answer<Dim> {
@@ -118,7 +139,11 @@ impl GraphSink {
         match content {
             Content::Literal(bytes) => {
                 self.keep_text(bytes.len())?;
-                if bytes.len() > LITERAL_MAX_BYTES || dtype.bytes(elements) != Some(bytes.len() as u64) {
+                let fits = match dtype {
+                    DType::String => read_strings(&bytes).is_some_and(|list| list.len() as u64 == elements),
+                    _ => dtype.bytes(elements) == Some(bytes.len() as u64),
+                };
+                if bytes.len() > LITERAL_MAX_BYTES || !fits {
                     return refuse(
                         ErrorCode::InvalidData,
                         format!("{what}: {} bytes for {elements} elements of {dtype}", bytes.len()),
