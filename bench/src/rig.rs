@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use sunmao_graph::fold::NoWeights;
 use sunmao_graph::{Container, DType, Dim, Graph, Node, Role, Value, ValueId};
+use sunmao_host::conformance::Target;
 use sunmao_host::device::{BrokenPromises, Chip, Registry, Scout, Selector};
 use sunmao_host::engine::{Executor, Layout, Loaded, Run};
 use sunmao_host::plan::{self, Plan};
@@ -52,6 +53,17 @@ impl Rig {
     /// A loaded chip.
     pub(crate) fn chip(&self, name: &str) -> Result<Arc<Plugin>> {
         Ok(self.registry.chip(name)?.plugin.clone())
+    }
+
+    /// A chip for conformance cases, with everything that a served model has.
+    pub(crate) fn target(&self, chip: &str) -> Result<Target> {
+        let host = Host { registry: self.registry.clone(), team: Team::new(1, QUEUE) };
+        Ok(Target::whole_host(self.runtime.clone(), host, self.registry.chip(chip)?))
+    }
+
+    /// Names of all chips.
+    pub(crate) fn chips(&self) -> Vec<String> {
+        self.registry.chips().iter().map(|chip| chip.name.clone()).collect()
     }
 
     /// A session on `chip` alone: no native kernel.

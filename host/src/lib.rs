@@ -7,6 +7,7 @@ pub mod api;
 pub mod catalog;
 pub mod cli;
 pub mod config;
+pub mod conformance;
 pub mod device;
 pub mod engine;
 pub mod formats;

@@ -35,6 +35,11 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: PluginCommand,
     },
+    /// Run the conformance suite on a chip plugin, or check a certificate
+    Conformance {
+        #[command(subcommand)]
+        command: ConformanceCommand,
+    },
     /// Find out what is wrong with this machine, the configuration, the plugins and the models
     Doctor(Doctor),
 }
@@ -43,12 +48,22 @@ pub(super) enum Command {
 pub(super) enum PluginCommand {
     /// List the chips and importers that are loaded, and the files that were refused
     List(List),
+    /// Write a plugin project that builds as it is
+    New(New),
     /// Check one component, and print the line that pins it
     Verify(Verify),
     /// Make a pair of keys for signing plugins; prints the line for plugins.toml
     Keygen(Keygen),
     /// Sign a component: writes FILE.sig beside it
     Sign(Sign),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConformanceCommand {
+    /// Run cases and report what passes
+    Run(ConformanceRun),
+    /// Check a certificate, and whether it is about a plugin
+    Verify(ConformanceVerify),
 }
 
 /// What all commands take.
@@ -165,6 +180,18 @@ pub(super) struct List {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct New {
+    /// Name of the chip: a-z, 0-9 and -, a letter first
+    pub(super) name: String,
+    /// Folder that the project's folder is made in
+    #[arg(long, env = "SUNMAO_DIR", default_value = ".", value_name = "DIR")]
+    pub(super) dir: PathBuf,
+    /// The folder `plugin-sdk` of a Sunmao checkout; without it, the one beside this program or above the working directory
+    #[arg(long, env = "SUNMAO_SDK", value_name = "DIR")]
+    pub(super) sdk: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct Verify {
     /// The component
     pub(super) file: PathBuf,
@@ -201,4 +228,47 @@ pub(super) struct Doctor {
     pub(super) json: bool,
     #[command(flatten)]
     pub(super) common: Common,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct ConformanceRun {
+    /// A chip plugin to run alone, without any kernel of the host. Without it, the configured chip as it serves
+    pub(super) plugin: Option<PathBuf>,
+    /// Only what these profiles ask for, all of which must pass: abi, core-f32, half, quant, vision, llm, host-ops
+    #[arg(long, env = "SUNMAO_PROFILE", value_name = "NAME", value_delimiter = ',')]
+    pub(super) profile: Vec<String>,
+    /// Only cases whose name fits, with * and ?
+    #[arg(long, env = "SUNMAO_CASE", value_name = "GLOB", value_delimiter = ',')]
+    pub(super) case: Vec<String>,
+    /// Only cases of these suites
+    #[arg(long, env = "SUNMAO_SUITE", value_name = "NAME", value_delimiter = ',')]
+    pub(super) suite: Vec<String>,
+    /// Cases at the same time; without it as many as there are threads
+    #[arg(long, env = "SUNMAO_JOBS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(super) jobs: Option<u16>,
+    /// Time for one case
+    #[arg(long, env = "SUNMAO_CASE_DEADLINE_MS", value_name = "MS", default_value = "60000", value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
+    pub(super) deadline_ms: u64,
+    /// The plugin's known gaps (TOML); without it the project's own list, if it has one for this plugin
+    #[arg(long, env = "SUNMAO_KNOWN", value_name = "FILE")]
+    pub(super) known: Option<PathBuf>,
+    /// Folder for report.json, report.html, junit.xml and, when profiles are met by a plugin alone, certificate.json
+    #[arg(long, env = "SUNMAO_REPORT", value_name = "FOLDER")]
+    pub(super) report: Option<PathBuf>,
+    /// List the declined cases and why, too
+    #[arg(long, env = "SUNMAO_DECLINED", value_parser = FalseyValueParser::new())]
+    pub(super) declined: bool,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ConformanceVerify {
+    /// The certificate
+    pub(super) certificate: PathBuf,
+    /// Run the cases again
+    #[arg(long, env = "SUNMAO_RERUN", value_parser = FalseyValueParser::new())]
+    pub(super) rerun: bool,
+    #[command(flatten)]
+    pub(super) run: ConformanceRun,
 }

@@ -205,7 +205,7 @@ sections! {
         plugin: String = String::new(), Range::Text("the name of a [[plugin]] (required)");
         /// Whether native code may stand in for its kernels on machines that the host knows.
         fast_paths: FastPaths = FastPaths::Auto, Range::OneOf(FastPaths::WORDS);
-        /// Further names. Unless given elsewhere, `TYPE_A` is one of `simd128`, and `TYPE_B` of `portable`.
+        /// Further names. Unless given elsewhere, `TYPE_A` is one of `simd128`, and `TYPE_B` of `npu-sim`.
         alias: Vec<String> = Vec::new(), Range::Text("a list of names");
     }
     /// A reader of model files. The order of the entries settles ties between readers that recognise a file equally well.

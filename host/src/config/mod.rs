@@ -135,7 +135,7 @@ pub fn is_name(name: &str, longest: usize) -> bool {
         && name.bytes().any(|byte| byte != b'.')
 }
 
-const BUILT_IN_ALIASES: &[(&str, &str)] = &[("TYPE_A", "simd128"), ("TYPE_B", "portable")];
+const BUILT_IN_ALIASES: &[(&str, &str)] = &[("TYPE_A", "simd128"), ("TYPE_B", "npu-sim")];
 
 /// SUNMAO_HOME, else where the system keeps a user's caches.
 fn default_cache_dir() -> PathBuf {

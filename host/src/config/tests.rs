@@ -68,11 +68,11 @@ fn a_whole_file_is_read() {
 fn the_two_well_known_aliases_hold_unless_taken() {
     let config = parsed("").unwrap();
     assert_eq!(config.aliases("simd128"), ["TYPE_A"]);
-    assert_eq!(config.aliases("portable"), ["TYPE_B"]);
+    assert_eq!(config.aliases("npu-sim"), ["TYPE_B"]);
     assert_eq!(config.aliases("other"), [""; 0]);
     let config = parsed(WHOLE).unwrap();
     assert_eq!(config.aliases("simd128"), ["TYPE_B", "TYPE_A"]);
-    assert_eq!(config.aliases("portable"), [""; 0]);
+    assert_eq!(config.aliases("npu-sim"), [""; 0]);
 }
 
 #[test]
@@ -255,5 +255,5 @@ fn the_projects_own_file_is_taken() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../plugins.toml");
     let config = Config::load(Path::new(path)).unwrap();
     assert_eq!(config.aliases("simd128"), ["TYPE_A"]);
-    assert_eq!(config.aliases("portable"), ["TYPE_B"]);
+    assert_eq!(config.aliases("npu-sim"), ["TYPE_B"]);
 }

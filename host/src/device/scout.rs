@@ -42,6 +42,8 @@ impl<'a> Scout<'a> {
         }
         match self.requirements(operation) {
             Ok(requirements) => Ok(requirements),
+            // The one refusal that the ABI leaves open: covered, and too large.
+            Err(PluginError::Plugin { code: ErrorCode::LimitExceeded, message, .. }) => Err(No::Declined(message)),
             // A table cannot say everything, so `prepare` may decline; that costs the placement and nothing else.
             Err(PluginError::Plugin { message, code, .. }) if code != ErrorCode::Internal => {
                 Err(No::Declined(format!("broken promise: {message}")))

@@ -1,5 +1,6 @@
 //! Makes the plan: asks who runs each node, then lays memory out.
 
+use super::layouts::{self, Step};
 use super::lifetimes::{Lifetimes, Piece, is_view};
 use super::offsets::{assign, lower_bound};
 use super::{Argument, Constant, Dispatch, Form, MemoryUse, Plan, PlanError, Port, Schedule};
@@ -44,22 +45,21 @@ pub fn build(
         builder.lifetimes.place(input, bytes, 0);
     }
     let mut refused = Vec::new();
+    let mut steps = Vec::new();
     for node in graph.nodes.iter().filter(|node| !is_view(node)) {
         let operation = operation(&graph, node, weights)?;
         match placer.place(&node.name, &operation) {
-            Ok(placed) => builder.add(node, operation, placed)?,
-            Err(error @ DeviceError::Unsupported { .. }) => {
-                refused.push(error.to_string());
-                // So that those who read its results are heard too.
-                for &output in node.outputs.iter().flatten() {
-                    builder.lifetimes.place(output, 0, 0);
-                }
-            }
+            Ok(placed) => steps.push(Step { node, operation, placed }),
+            Err(error @ DeviceError::Unsupported { .. }) => refused.push(error.to_string()),
             Err(error) => return Err(error.into()),
         }
     }
     if !refused.is_empty() {
         return Err(PlanError::Unplaced(refused));
+    }
+    layouts::grant(&graph, &mut steps, placer)?;
+    for Step { node, operation, placed } in steps {
+        builder.add(node, operation, placed)?;
     }
     let Builder { lifetimes, mut constants, mut dispatches, pending, tensors, staging, .. } = builder;
     let (offsets, slot) = assign(lifetimes.items(), u64::from(options.alignment));
@@ -178,6 +178,10 @@ impl Builder<'_> {
             self.tensors += bytes;
             let reused = requirements.in_place.iter().filter(|alias| alias.output as usize == index).any(|alias| {
                 let Some(input) = node.input(alias.input as usize) else { return false };
+                let layout = |operand: &Option<abi::Operand>| operand.as_ref().map(|operand| operand.layout);
+                if layout(&operation.inputs[alias.input as usize]) != layout(&operation.outputs[index]) {
+                    return false;
+                }
                 // An input that stands twice among the operands would be overwritten while it is still read.
                 let root = self.lifetimes.root(input);
                 let uses = node.inputs.iter().flatten().filter(|&&i| self.lifetimes.root(i) == root).count();

@@ -33,6 +33,7 @@ pub use chip::{ChipInstance, KernelHandle};
 pub use digest::{BadDigest, Digest};
 pub use error::PluginError;
 pub use importer::Format;
+pub use inspect::ABI_VERSION;
 pub use load::{ChipFacts, Compiled, ImporterFacts, Kind, Limits, LoadOptions, Plugin};
 pub use runtime::{INSTANCE_ADDRESS_BYTES, Runtime, RuntimeOptions};
 pub use signature::{PublicKey, SecretKey, signature_path};

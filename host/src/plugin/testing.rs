@@ -61,7 +61,7 @@ pub(super) fn component(text: &str, world: &str) -> Vec<u8> {
 }
 
 /// The runtime of all tests: one engine and one watchdog, as in the host.
-pub(super) fn runtime() -> &'static Arc<Runtime> {
+pub(crate) fn runtime() -> &'static Arc<Runtime> {
     static RUNTIME: LazyLock<Arc<Runtime>> = LazyLock::new(|| Runtime::new(RuntimeOptions::default()).unwrap());
     &RUNTIME
 }

@@ -3,9 +3,14 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod chapter;
 mod commands;
+mod conformance;
 mod doctor;
 mod hostile;
+mod kernels;
+mod melody;
+mod npu;
 mod onnx;
 mod plugins;
 mod promises;
