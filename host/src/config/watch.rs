@@ -119,6 +119,9 @@ mod tests {
         assert_eq!(watch.look().unwrap(), [], "still growing");
         assert_eq!(watch.look().unwrap(), [Change::Settled(new.clone())]);
         assert_eq!(watch.look().unwrap(), []);
+        std::fs::write(folder.join("new.wasm.sig"), b"signed").unwrap();
+        watch.look().unwrap();
+        assert_eq!(watch.look().unwrap(), [Change::Settled(new.clone())], "its signature came later");
         std::fs::remove_file(&new).unwrap();
         assert_eq!(watch.look().unwrap(), [], "may be about to be replaced");
         assert_eq!(watch.look().unwrap(), [Change::Gone(new)]);

@@ -102,7 +102,7 @@ impl Chip {
                     plugin = %self.plugin.path().display(),
                     faults = self.faults(),
                     broken_promises = self.broken_promises(),
-                    "the chip failed {FAILURES_MAX} times within a minute and is set aside; load it anew (replace its file, or start again) to have it back"
+                    "the chip failed {FAILURES_MAX} times within a minute and is set aside: its models go on without it; replace its file for models that are loaded later, or start again"
                 );
             }
         }

@@ -74,8 +74,10 @@ impl Registry {
             Kind::Importer(_) => {
                 let mut inner = self.inner.write().expect("registry lock: no holder panics");
                 inner.refused.retain(|refusal| refusal.path != plugin.path());
-                inner.importers.retain(|other| other.path() != plugin.path());
-                inner.importers.push(plugin);
+                match inner.importers.iter().position(|other| other.path() == plugin.path()) {
+                    Some(at) => inner.importers[at] = plugin,
+                    None => inner.importers.push(plugin),
+                }
             }
         }
     }
