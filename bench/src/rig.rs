@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use sunmao_graph::fold::NoWeights;
 use sunmao_graph::{DType, Dim, Graph, Node, Role, Value, ValueId};
-use sunmao_host::device::{Registry, Selector};
+use sunmao_host::device::{Chip, Registry, Selector, scout};
 use sunmao_host::engine::{Executor, Layout, Loaded, Run};
 use sunmao_host::plan::{self, Plan};
-use sunmao_host::plugin::{ChipInstance, Kind, LoadOptions, Plugin, Runtime, RuntimeOptions};
+use sunmao_host::plugin::{LoadOptions, Plugin, Runtime, RuntimeOptions};
 use sunmao_host::scheduler::Team;
 use sunmao_host::session::{Host, Options, Session};
 
@@ -140,19 +140,10 @@ impl Bench {
         threads: usize,
         adjust: impl FnOnce(&mut Plan),
     ) -> Result<Self> {
-        let mut scout = plugin.map(ChipInstance::new).transpose()?;
-        if let Some(scout) = &mut scout {
-            scout.reserve(65536)?;
-        }
-        let facts = plugin.and_then(|plugin| match plugin.kind() {
-            Kind::Chip(facts) => Some(facts),
-            Kind::Importer(_) => None,
-        });
-        let mut selector = Selector {
-            chip: facts.zip(scout.as_mut()).map(|(facts, scout)| (&facts.operators[..], scout)),
-            fast_paths: false,
-            strict: plugin.is_some(),
-        };
+        let mut scout = plugin.map(scout).transpose()?;
+        let chip = plugin.map(|plugin| Chip::new("chip".into(), Vec::new(), false, plugin.clone()));
+        let mut selector =
+            Selector { chip: chip.as_ref().zip(scout.as_mut()), fast_paths: false, strict: plugin.is_some() };
         let options = plan::Options { alignment: 64, threads: threads as u32 };
         let mut plan = plan::build(graph, &NoWeights, &mut selector, options)?;
         adjust(&mut plan);

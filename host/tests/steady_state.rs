@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use sunmao_graph::fold::NoWeights;
 use sunmao_graph::{DType, Dim, Graph, Node, Role, Value};
-use sunmao_host::device::Selector;
+use sunmao_host::device::{Chip, Selector, scout};
 use sunmao_host::engine::{Executor, Layout, Run};
 use sunmao_host::plan::{self, Plan};
-use sunmao_host::plugin::{ChipInstance, Kind, LoadOptions, Plugin, Runtime, RuntimeOptions};
+use sunmao_host::plugin::{LoadOptions, Plugin, Runtime, RuntimeOptions};
 
 /// Counts what the whole process takes from the heap.
 struct Counting;
@@ -59,19 +59,9 @@ fn chain(length: usize) -> Graph {
 }
 
 fn planned(length: usize, chip: Option<&Arc<Plugin>>) -> Plan {
-    let mut scout = chip.map(|plugin| ChipInstance::new(plugin).expect("the plugin instantiates"));
-    if let Some(scout) = &mut scout {
-        scout.reserve(65536).expect("64 KiB are granted");
-    }
-    let facts = chip.and_then(|plugin| match plugin.kind() {
-        Kind::Chip(facts) => Some(facts),
-        Kind::Importer(_) => None,
-    });
-    let mut selector = Selector {
-        chip: facts.zip(scout.as_mut()).map(|(facts, scout)| (&facts.operators[..], scout)),
-        fast_paths: false,
-        strict: chip.is_some(),
-    };
+    let mut scout = chip.map(|plugin| scout(plugin).expect("the plugin instantiates"));
+    let named = chip.map(|plugin| Chip::new("chip".into(), Vec::new(), false, plugin.clone()));
+    let mut selector = Selector { chip: named.as_ref().zip(scout.as_mut()), fast_paths: false, strict: chip.is_some() };
     let options = plan::Options { alignment: 64, threads: 1 };
     plan::build(chain(length), &NoWeights, &mut selector, options).expect("a chain of Relu is planned")
 }

@@ -5,6 +5,7 @@
 //! command line is `cli`'s.
 
 mod answer;
+pub mod behaviour;
 mod blame;
 mod model_file;
 pub mod onnx;
@@ -19,7 +20,7 @@ use sunmao_conformance::{CaseFacts, Outcome};
 
 /// All suites, in the order in which they are run and reported.
 pub fn suites() -> Vec<Arc<dyn Suite>> {
-    vec![Arc::new(onnx::OnnxNodes)]
+    vec![Arc::new(onnx::OnnxNodes), Arc::new(behaviour::Behaviour::default())]
 }
 
 /// A set of cases, and how one of them is run.

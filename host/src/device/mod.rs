@@ -3,15 +3,17 @@
 //! The order of choice is fixed and printed: fast path where the chip's entry allows it, else the chip, else portable unless `--strict`.
 //! Where the bytes lie is `plan`'s work; running is `engine`'s.
 
+mod breaker;
 mod operation;
 mod registry;
 mod select;
 mod support;
 
+pub use breaker::{Breaker, FAILURES, REST, WINDOW};
 pub(crate) use operation::attributes;
 pub use operation::{operation, value_bytes};
 pub use registry::{Chip, Refusal, Registry, UnknownChip};
-pub use select::{Placed, Placer, Selector};
+pub use select::{Placed, Placer, Selector, scout};
 pub use support::{NotCovered, covers};
 
 use crate::plugin::PluginError;

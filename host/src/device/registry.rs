@@ -1,9 +1,11 @@
 //! The chips that are loaded, by name, in order of preference. Plugins come and go while serving; a model keeps the one it was planned with.
 
-use crate::plugin::{Kind, Plugin};
+use super::{Breaker, REST};
+use crate::plugin::{Kind, Plugin, PluginError};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
+use std::time::Instant;
 
 /// A chip that models can be planned on.
 pub struct Chip {
@@ -15,13 +17,32 @@ pub struct Chip {
     pub fast_paths: bool,
     /// What runs it.
     pub plugin: Arc<Plugin>,
+    breaker: Breaker,
     faults: AtomicU64,
 }
 
 impl Chip {
     /// A chip without faults.
     pub fn new(name: String, aliases: Vec<String>, fast_paths: bool, plugin: Arc<Plugin>) -> Self {
-        Self { name, aliases, fast_paths, plugin, faults: AtomicU64::new(0) }
+        Self { name, aliases, fast_paths, plugin, breaker: Breaker::default(), faults: AtomicU64::new(0) }
+    }
+
+    /// Notes that a run on it failed, and says so when that takes it out of service.
+    pub fn fail(&self, error: &PluginError) {
+        if self.breaker.fail(Instant::now()) {
+            let (chip, seconds) = (&self.name, REST.as_secs());
+            tracing::error!(%chip, %error, seconds, "the chip fails too often and is taken out of service for a while");
+        }
+    }
+
+    /// Whether it is out of service.
+    pub fn is_out(&self) -> bool {
+        self.breaker.is_open(Instant::now())
+    }
+
+    /// How often it failed, and what came of it.
+    pub fn breaker(&self) -> &Breaker {
+        &self.breaker
     }
 
     /// Notes that a request failed twice on this chip.

@@ -1,8 +1,19 @@
 //! Chooses who runs a node, and writes down why.
 
-use super::{DeviceError, Place, covers, native_kernel};
-use crate::plugin::{ChipInstance, PluginError};
+use super::{Chip, DeviceError, Place, covers, native_kernel};
+use crate::plugin::{ChipInstance, Plugin, PluginError};
+use std::sync::Arc;
 use sunmao_plugin_sdk::{ErrorCode, abi};
+
+/// What a scout reserves: it prepares and never runs.
+const SCOUT_ARENA: u64 = 65536;
+
+/// An instance that is asked what the chip runs, and runs nothing.
+pub fn scout(plugin: &Arc<Plugin>) -> Result<ChipInstance, PluginError> {
+    let mut scout = ChipInstance::new(plugin)?;
+    scout.reserve(SCOUT_ARENA)?;
+    Ok(scout)
+}
 
 /// The choice for one operation.
 #[derive(Clone, Debug)]
@@ -23,8 +34,8 @@ pub trait Placer {
 
 /// The order of choice as DESIGN.md gives it.
 pub struct Selector<'a> {
-    /// What the chip says it runs, and an instance to ask.
-    pub chip: Option<(&'a [abi::OperatorSupport], &'a mut ChipInstance)>,
+    /// The chip, and an instance to ask: a [`scout`], which is replaced when it dies.
+    pub chip: Option<(&'a Chip, &'a mut ChipInstance)>,
     /// Whether native fast paths may be chosen.
     pub fast_paths: bool,
     /// No host fallback: what the chip does not run is an error.
@@ -40,13 +51,16 @@ impl Placer for Selector<'_> {
                 Err(reason) => reasons.push(format!("fast path: {reason}")),
             }
         }
-        if let Some((table, instance)) = &mut self.chip {
-            match ask_chip(table, instance, operation) {
+        if let Some((chip, instance)) = &mut self.chip {
+            let asked = match chip.is_out() && !self.strict {
+                true => Err("it fails too often and is out of service".to_owned()),
+                false => ask_chip(chip, instance, operation)?,
+            };
+            match asked {
                 Ok(requirements) => {
                     return Ok(Placed { place: Place::Chip, requirements, reason: reasons.join("; ") });
                 }
-                Err(Refusal::Declined(reason)) => reasons.push(format!("chip: {reason}")),
-                Err(Refusal::Failed(error)) => return Err(error.into()),
+                Err(reason) => reasons.push(format!("chip: {reason}")),
             }
         }
         if self.strict {
@@ -66,37 +80,42 @@ fn native(place: Place, operation: &abi::Operation) -> Result<Placed, String> {
     Ok(Placed { place, requirements: kernel.requirements(), reason: String::new() })
 }
 
-/// Why the chip does not run an operation.
-enum Refusal {
-    /// It said so.
-    Declined(String),
-    /// Asking it went wrong.
-    Failed(PluginError),
-}
-
-impl From<PluginError> for Refusal {
-    fn from(error: PluginError) -> Self {
-        match error {
-            PluginError::Plugin { message, .. } => Refusal::Declined(message),
-            other => Refusal::Failed(other),
-        }
-    }
-}
-
+/// What the chip wants for an operation, or why it does not run it. A chip that covers an operation and then refuses it, traps or lies about it has
+/// broken a promise: that costs it this node, and is counted.
 fn ask_chip(
-    table: &[abi::OperatorSupport],
+    chip: &Chip,
     instance: &mut ChipInstance,
     operation: &abi::Operation,
-) -> Result<abi::Requirements, Refusal> {
-    covers(table, operation).map_err(|reason| Refusal::Declined(reason.0))?;
-    // The table said yes: a refusal now is a broken promise, which the reason shows and which costs only the placement.
-    let kernel = instance.prepare(operation).map_err(|error| match error {
+) -> Result<Result<abi::Requirements, String>, DeviceError> {
+    let table = chip.plugin.chip().map_or(&[][..], |facts| &facts.operators);
+    if let Err(reason) = covers(table, operation) {
+        return Ok(Err(reason.0));
+    }
+    let error = match prepared(instance, operation) {
+        Ok(requirements) => return Ok(Ok(requirements)),
         // The one refusal that the ABI leaves open: covered, and too large.
-        PluginError::Plugin { code: ErrorCode::LimitExceeded, message, .. } => Refusal::Declined(message),
-        PluginError::Plugin { message, .. } => Refusal::Declined(format!("broken promise: {message}")),
-        other => Refusal::Failed(other),
-    })?;
+        Err(PluginError::Plugin { code: ErrorCode::LimitExceeded, message, .. }) => return Ok(Err(message)),
+        Err(error) => error,
+    };
+    let reason = match &error {
+        PluginError::Plugin { message, .. } => format!("broken promise: {message}"),
+        PluginError::Broken { .. } => format!("broken promise: {error}"),
+        error if error.kills_instance() => format!("broken promise: {error}"),
+        _ => return Err(error.into()),
+    };
+    chip.breaker().break_promise();
+    if !matches!(error, PluginError::Plugin { .. }) {
+        chip.fail(&error);
+    }
+    if instance.is_dead() {
+        *instance = scout(&chip.plugin)?;
+    }
+    Ok(Err(reason))
+}
+
+fn prepared(instance: &mut ChipInstance, operation: &abi::Operation) -> Result<abi::Requirements, PluginError> {
+    let kernel = instance.prepare(operation)?;
     let requirements = instance.requirements(kernel);
     instance.drop_kernel(kernel);
-    Ok(requirements?)
+    requirements
 }

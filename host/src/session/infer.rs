@@ -184,7 +184,7 @@ impl Session {
         let wanted = self.output_indices(outputs)?;
         let inputs = self.in_order(inputs)?;
         let shapes: Signature = inputs.iter().map(|tensor| tensor.shape.clone()).collect();
-        let ready = self.plans.get(&shapes)?;
+        let mut ready = self.plans.get(&shapes)?;
         let grant = self.team.acquire(self.threads.min(ready.executor.threads()))?;
         let bytes: Vec<&[u8]> = inputs.iter().map(|tensor| &*tensor.data).collect();
         let mut second = false;
@@ -201,15 +201,25 @@ impl Session {
                 Ok(()) => return wanted.into_iter().map(|index| self.output(&ready, &run, index)).collect(),
                 Err(error) if error.worth_a_retry() && !second => {
                     tracing::warn!(chip = %self.chip().name, %error, "a request failed; trying once more on a fresh instance");
+                    self.count(&error);
                     second = true;
+                    // The same plan, or one without the chip if that failure took it out of service.
+                    ready = self.plans.get(&shapes)?;
                 }
                 Err(error) if error.worth_a_retry() => {
+                    self.count(&error);
                     self.chip().mark();
                     tracing::error!(chip = %self.chip().name, %error, "a request failed twice; the chip is marked");
                     return Err(InferError::Failed { chip: self.chip().name.clone(), error });
                 }
                 Err(error) => return Err(error.into()),
             }
+        }
+    }
+
+    fn count(&self, error: &EngineError) {
+        if let EngineError::Plugin(error) = error {
+            self.chip().fail(error);
         }
     }
 

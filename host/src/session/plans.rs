@@ -1,11 +1,11 @@
 //! The plans of a model, one for each set of input shapes, the least recently used one dropped when there are too many.
 
 use super::load::Options;
-use crate::device::{Chip, Selector};
+use crate::device::{Chip, Selector, scout};
 use crate::engine::{EngineError, Executor, Layout, Loaded, PortableEvaluator};
 use crate::import::WeightSource;
 use crate::plan::{self, MemoryUse, Plan};
-use crate::plugin::{ChipInstance, Kind};
+use crate::plugin::Kind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use sunmao_graph::{Graph, GraphError, ValueId, optimise};
 
@@ -13,11 +13,12 @@ use sunmao_graph::{Graph, GraphError, ValueId, optimise};
 const MAX_PLANS: usize = 16;
 /// Offsets are multiples of at least this: a cache line, and what the widest native vectors want.
 const MIN_ALIGNMENT: u32 = 64;
-/// What a scout instance reserves: it prepares and never runs.
-const SCOUT_ARENA: u64 = 65536;
 
 /// Lengths of all axes of all inputs, in order.
 pub(super) type Signature = Vec<Vec<u64>>;
+
+/// What a plan was made for: shapes, and whether the chip may be used.
+type Key = (Signature, bool);
 
 /// A plan that is ready on an executor.
 #[derive(Clone)]
@@ -59,7 +60,7 @@ pub(super) struct Plans {
 struct Cache {
     executor: Option<Arc<Executor>>,
     /// The most recently used last.
-    plans: Vec<(Signature, Arc<Loaded>)>,
+    plans: Vec<(Key, Arc<Loaded>)>,
 }
 
 impl Plans {
@@ -67,13 +68,14 @@ impl Plans {
         Self { graph, weights, chip, options, cache: Mutex::default(), making: Mutex::default() }
     }
 
-    /// The plan for `shapes`, made if need be.
+    /// The plan for `shapes`, made if need be: one without the chip while that is out of service.
     pub(super) fn get(&self, shapes: &Signature) -> Result<Ready, PlanFailure> {
-        if let Some(ready) = self.cached(shapes) {
+        let key = (shapes.clone(), self.uses_chip());
+        if let Some(ready) = self.cached(&key) {
             return Ok(ready);
         }
         let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(ready) = self.cached(shapes) {
+        if let Some(ready) = self.cached(&key) {
             return Ok(ready);
         }
         let plan = Arc::new(self.plan(shapes)?);
@@ -86,7 +88,7 @@ impl Plans {
             let (_, evicted) = cache.plans.remove(0);
             executor.forget(&evicted);
         }
-        cache.plans.push((shapes.clone(), loaded.clone()));
+        cache.plans.push((key, loaded.clone()));
         Ok(Ready { executor, loaded })
     }
 
@@ -97,10 +99,9 @@ impl Plans {
         let Kind::Chip(facts) = self.chip.plugin.kind() else {
             unreachable!("the registry keeps importers apart from chips")
         };
-        let mut scout = ChipInstance::new(&self.chip.plugin).map_err(EngineError::from)?;
-        scout.reserve(SCOUT_ARENA).map_err(EngineError::from)?;
+        let mut scout = self.uses_chip().then(|| scout(&self.chip.plugin)).transpose().map_err(EngineError::from)?;
         let mut selector = Selector {
-            chip: Some((&facts.operators, &mut scout)),
+            chip: scout.as_mut().map(|scout| (&*self.chip, scout)),
             fast_paths: self.options.fast_paths && self.chip.fast_paths,
             strict: self.options.strict,
         };
@@ -130,9 +131,14 @@ impl Plans {
         Ok(executor)
     }
 
-    fn cached(&self, shapes: &Signature) -> Option<Ready> {
+    /// Whether a plan made now may use the chip. With `--strict` there is nothing else.
+    fn uses_chip(&self) -> bool {
+        self.options.strict || !self.chip.is_out()
+    }
+
+    fn cached(&self, key: &Key) -> Option<Ready> {
         let mut cache = self.lock();
-        let at = cache.plans.iter().position(|(signature, _)| signature == shapes)?;
+        let at = cache.plans.iter().position(|(other, _)| other == key)?;
         let entry = cache.plans.remove(at);
         let loaded = entry.1.clone();
         cache.plans.push(entry);

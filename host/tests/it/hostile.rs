@@ -18,6 +18,8 @@ enum End {
     Refused,
     /// The model is not served on it, or each request fails, alone.
     Fails,
+    /// Requests fail until the chip has failed three times, then the model runs without it, right.
+    TakenOut,
     /// Right answers: the host sees through it, or it is harmless.
     Right,
     /// Any answer, or an error: it computes its own model's outputs, and nothing else.
@@ -27,20 +29,20 @@ enum End {
 /// What the table of `conformance/guests` calls each mode.
 const MODES: &[(u8, End)] = &[
     (0, End::Right),
-    (1, End::Fails),
-    (2, End::Fails),
-    (3, End::Fails),
+    (1, End::TakenOut),
+    (2, End::TakenOut),
+    (3, End::TakenOut),
     (4, End::Right),
-    (5, End::Fails),
-    (6, End::Fails),
+    (5, End::TakenOut),
+    (6, End::Right),
     (7, End::Refused),
     (8, End::Lives),
-    (9, End::Fails),
+    (9, End::TakenOut),
     (10, End::Lives),
     (11, End::Right),
-    (12, End::Fails),
-    (13, End::Fails),
-    (14, End::Fails),
+    (12, End::Right),
+    (13, End::Right),
+    (14, End::Right),
     (15, End::Fails),
     (16, End::Fails),
     (17, End::Fails),
@@ -57,7 +59,7 @@ const MODES: &[(u8, End)] = &[
     (28, End::Refused),
     (29, End::Refused),
     (30, End::Lives),
-    (31, End::Fails),
+    (31, End::Right),
     (32, End::Lives),
     (33, End::Fails),
     (34, End::Right),
@@ -144,6 +146,8 @@ fn hostile_plugins_harm_nobody_but_their_own_requests() {
                             End::Right
                         } else if answers.iter().all(Result::is_err) {
                             End::Fails
+                        } else if answers[0].is_err() && answers[1..].iter().all(|answer| matches!(answer, Ok(true))) {
+                            End::TakenOut
                         } else {
                             End::Lives
                         }
