@@ -7,10 +7,16 @@
 mod affine;
 mod algebra;
 mod decompose;
+mod einsum;
+mod language;
+mod loss;
 mod neutral;
 mod node_facts;
+mod packed;
 mod pooling;
+mod quantised;
 mod sharing;
+mod spectral;
 mod views;
 mod windows;
 
@@ -27,9 +33,23 @@ static RULES: LazyLock<Rules> = LazyLock::new(|| Rules::new(all()));
 
 fn all() -> impl Iterator<Item = &'static Rule> {
     // Cheapest and most often useful first: the first rule that fires ends a node's turn in a pass.
-    [neutral::RULES, views::RULES, windows::RULES, pooling::RULES, affine::RULES, algebra::RULES, decompose::RULES]
-        .into_iter()
-        .flatten()
+    [
+        neutral::RULES,
+        views::RULES,
+        windows::RULES,
+        pooling::RULES,
+        affine::RULES,
+        algebra::RULES,
+        decompose::RULES,
+        loss::RULES,
+        packed::RULES,
+        quantised::RULES,
+        einsum::RULES,
+        language::RULES,
+        spectral::RULES,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// Names of the rules, in the order in which they are tried.

@@ -10,7 +10,10 @@ use crate::schema;
 use crate::tensor::{Tensor, from_attribute};
 use crate::text::clipped;
 use crate::validate::{GraphErrors, complete, problem};
-use crate::{Attribute, DType, Dim, Graph, Node, Role, Value, ValueId};
+use crate::{Attribute, DType, Dim, Graph, Node, Value, ValueId};
+
+/// Channels that an upgrade writes indices for.
+const CHANNELS_MAX: u64 = 1 << 20;
 
 /// What cannot be upgraded, and what to do about it.
 type Refusal = (String, &'static str);
@@ -56,6 +59,8 @@ impl Step<'_> {
         match node.op.as_str() {
             "Constant" => return self.constant(node).map(|()| vec![]),
             "Softmax" | "LogSoftmax" | "Hardmax" if revision < 13 => return self.softmax(node),
+            "Dropout" if revision < 10 && node.output(1).is_some() => return self.dropout(node, revision),
+            "GroupNormalization" if revision < 21 => return self.group_normalization(node),
             _ => {}
         }
         self.in_place(&mut node, revision)?;
@@ -111,9 +116,6 @@ impl Step<'_> {
                         "export the model with opset 9 or later",
                     ));
                 }
-                if node.integer("training_mode").unwrap_or(0) != 0 {
-                    return Err(("is in training mode".to_owned(), "export the model for inference"));
-                }
                 if revision < 14 {
                     // Statistics for training; nobody reads them in inference, and who does finds no producer.
                     node.outputs.truncate(1);
@@ -146,27 +148,6 @@ impl Step<'_> {
                 }
             }
             "Scatter" => node.op = "ScatterElements".to_owned(),
-            "Cast" | "CastLike" => {
-                // Only for f8e8m0, which is not read.
-                node.attributes.remove("round_mode");
-            }
-            "Range" => {
-                node.attributes.remove("stash_type");
-            }
-            "SpaceToDepth" => {
-                if node.text("mode").is_some_and(|mode| mode != "DCR") {
-                    return Err(("has a mode other than DCR".to_owned(), "export the model with opset 24 or earlier"));
-                }
-                node.attributes.remove("mode");
-            }
-            "Attention" => {
-                for side in ["left_window_size", "right_window_size"] {
-                    if node.integer(side).is_some_and(|size| size != -1) {
-                        return Err((format!("has a window (`{side}`)"), "export the model with opset 24 or earlier"));
-                    }
-                    node.attributes.remove(side);
-                }
-            }
             "GridSample" => {
                 let renamed = match node.text("mode") {
                     Some("bilinear") => Some("linear"),
@@ -177,20 +158,17 @@ impl Step<'_> {
                     node.attributes.insert("mode".to_owned(), Attribute::Text(mode.to_owned()));
                 }
             }
-            "GroupNormalization" if revision < 21 => {
-                return Err((
-                    "has the form of opset 18, with one scale a group".to_owned(),
-                    "export the model with opset 21 or later",
-                ));
-            }
             "RoiAlign" if revision < 16 => {
                 let mode = Attribute::Text("output_half_pixel".to_owned());
                 node.attributes.insert("coordinate_transformation_mode".to_owned(), mode);
             }
             "DFT" if revision < 20 => {
-                if let Some(Attribute::Integer(axis)) = node.attributes.remove("axis") {
-                    self.set_input(node, 2, Tensor::from_i64(vec![], &[axis]));
-                }
+                let axis = match node.attributes.remove("axis") {
+                    None => 1,
+                    Some(Attribute::Integer(axis)) => axis,
+                    Some(_) => return Err(wrong_type("axis")),
+                };
+                self.set_input(node, 2, Tensor::from_i64(vec![], &[axis]));
             }
             "LSTM" | "GRU" | "RNN" => {
                 node.attributes.remove("output_sequence");
@@ -266,9 +244,52 @@ impl Step<'_> {
         ])
     }
 
+    /// The mask was of the data's type once.
+    fn dropout(&mut self, mut node: Node, revision: u16) -> Result<Vec<Node>, Refusal> {
+        self.in_place(&mut node, revision)?;
+        let (Some(input), Some(mask)) = (node.input(0), node.output(1)) else { return Ok(vec![node]) };
+        let kept = self.computed(mask);
+        node.outputs[1] = Some(kept);
+        let cast = Node {
+            op: "CastLike".to_owned(),
+            inputs: vec![Some(kept), Some(input)],
+            outputs: vec![Some(mask)],
+            ..node.clone_head()
+        };
+        Ok(vec![node, cast])
+    }
+
+    /// Opset 18 gave one scale and one shift a group: each channel gets those of its group.
+    fn group_normalization(&mut self, mut node: Node) -> Result<Vec<Node>, Refusal> {
+        let refuse = |what: &str| (what.to_owned(), "export the model with opset 21 or later");
+        let (Some(input), Some(groups)) = (node.input(0), node.integer("num_groups").filter(|groups| *groups > 0))
+        else {
+            return Err(refuse("has no input or no groups"));
+        };
+        let shape = self.values[input.index()].shape.clone().unwrap_or_default();
+        let channels = shape.get(1).and_then(|dim| dim.known()).filter(|channels| *channels <= CHANNELS_MAX);
+        let Some(channels) = channels else {
+            return Err(refuse("normalises a number of channels that is not known, or too large"));
+        };
+        let each = channels / groups.unsigned_abs();
+        let indices: Vec<i64> = (0..channels).map(|channel| (channel / each.max(1)) as i64).collect();
+        let mut nodes = vec![];
+        for index in [1, 2] {
+            let Some(given) = node.input(index) else { return Err(refuse("has no scale or no shift")) };
+            let spread = self.computed(given);
+            let mut gather = Node { op: "Gather".to_owned(), outputs: vec![Some(spread)], ..node.clone_head() };
+            gather.inputs = vec![Some(given)];
+            self.set_input(&mut gather, 1, Tensor::vector(&indices));
+            nodes.push(gather);
+            node.inputs[index] = Some(spread);
+        }
+        nodes.push(node);
+        Ok(nodes)
+    }
+
     fn computed(&mut self, like: ValueId) -> ValueId {
         let name = fresh_name(&self.values[like.index()].name, self.values.len());
-        self.add(Value { name, dtype: None, shape: None, role: Role::Computed })
+        self.add(Value::computed(name))
     }
 
     fn add(&mut self, value: Value) -> ValueId {

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use sunmao_graph::fold::NoWeights;
-use sunmao_graph::{DType, Dim, Graph, Node, Role, Value};
-use sunmao_host::device::{Chip, Selector, scout};
+use sunmao_graph::{Container, DType, Dim, Graph, Node, Role, Value};
+use sunmao_host::device::{BrokenPromises, Chip, Scout, Selector};
 use sunmao_host::engine::{Executor, Layout, Run};
 use sunmao_host::plan::{self, Plan};
 use sunmao_host::plugin::{LoadOptions, Plugin, Runtime, RuntimeOptions};
@@ -37,7 +37,13 @@ fn chain(length: usize) -> Graph {
     let mut graph = Graph::default();
     let value = |graph: &mut Graph, role: Role| {
         let name = format!("v{}", graph.values.len());
-        graph.add_value(Value { name, dtype: Some(DType::F32), shape: Some(vec![Dim::Known(64)]), role })
+        graph.add_value(Value {
+            name,
+            dtype: Some(DType::F32),
+            shape: Some(vec![Dim::Known(64)]),
+            container: Container::Tensor,
+            role,
+        })
     };
     let mut last = value(&mut graph, Role::Input);
     graph.inputs.push(last);
@@ -58,10 +64,14 @@ fn chain(length: usize) -> Graph {
     graph
 }
 
-fn planned(length: usize, chip: Option<&Arc<Plugin>>) -> Plan {
-    let mut scout = chip.map(|plugin| scout(plugin).expect("the plugin instantiates"));
-    let named = chip.map(|plugin| Chip::new("chip".into(), Vec::new(), false, plugin.clone()));
-    let mut selector = Selector { chip: named.as_ref().zip(scout.as_mut()), fast_paths: false, strict: chip.is_some() };
+fn planned(length: usize, plugin: Option<&Arc<Plugin>>) -> Plan {
+    let broken = BrokenPromises::default();
+    let chip = plugin.map(|plugin| Chip::new("chip".into(), Vec::new(), false, plugin.clone()));
+    let mut selector = Selector {
+        chip: chip.as_ref().map(|chip| Scout::new(chip, &broken)),
+        no_fast_paths: Some("not what is measured"),
+        strict: plugin.is_some(),
+    };
     let options = plan::Options { alignment: 64, threads: 1 };
     plan::build(chain(length), &NoWeights, &mut selector, options).expect("a chain of Relu is planned")
 }

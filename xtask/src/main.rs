@@ -10,6 +10,7 @@ mod componentise;
 mod debian;
 mod demo;
 mod figures;
+mod fresh;
 mod http;
 mod models;
 mod notes;
@@ -88,9 +89,12 @@ enum Command {
         /// Which figures
         #[arg(value_enum)]
         area: figures::Area,
-        /// Takes a sample of each
+        /// Takes a sample of each; what has no smaller sample is measured whole
         #[arg(long)]
         quick: bool,
+        /// Only figures whose name begins with this
+        #[arg(long, default_value = "")]
+        only: String,
     },
     /// Checks what the compiler does not: arrows between rooms, places of unsafe, frozen files, names, texts
     Tidy,
@@ -121,7 +125,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Test { filter } => test::run(filter.as_deref())?,
         Command::Models { fresh } => models::run(fresh).map(drop)?,
         Command::Bench { names, threads } => bench::run(&names, &threads)?,
-        Command::Figures { area, quick } => return figures::run(area, quick),
+        Command::Figures { area, quick, only } => return figures::run(area, quick, &only),
         Command::Tidy => tidy::run()?,
         Command::Check => check::run()?,
     }

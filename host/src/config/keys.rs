@@ -126,7 +126,7 @@ words! {
         Any = "any",
         /// Only those that an entry names with their sha256.
         Pinned = "pinned",
-        /// Only signed ones.
+        /// Only those that a trusted key has signed.
         Signed = "signed",
     }
     /// Whether native code may stand in for a chip's kernels.
@@ -148,11 +148,13 @@ words! {
 sections! {
     /// Keys in front of the first section.
     Top, "top level" {
-        /// Which plugins may be loaded: any; only those pinned by sha256; only signed ones (not available yet).
+        /// Which plugins may be loaded: any; only those pinned by sha256; only those beside which lies a signature `NAME.wasm.sig` by one of `trusted_keys`, dropped ones included.
         trust: Trust = Trust::Any, Range::OneOf(Trust::WORDS);
+        /// Public keys whose signatures trust = "signed" takes. `host plugin keygen` makes a pair, `host plugin sign` signs.
+        trusted_keys: Vec<String> = Vec::new(), Range::Text("a list of keys of 64 hexadecimal digits");
         /// Folder of plugins that no entry names: each is loaded under its own id, with default limits, as last choice. Watched while serving. Relative to plugins.toml.
         plugins_dir: PathBuf = PathBuf::from("plugins"), Range::Text("a path");
-        /// Where compiled plugins and copies of models are kept. Empty: `$SUNMAO_HOME/cache`, else the user's cache folder.
+        /// Where compiled plugins are kept. Empty: `$SUNMAO_HOME/cache`, else the user's cache folder.
         cache_dir: PathBuf = PathBuf::new(), Range::Text("a path, or empty");
     }
     /// The listener of `host serve`.

@@ -7,11 +7,13 @@
 mod answer;
 pub mod behaviour;
 mod blame;
+mod examine;
 mod model_file;
 pub mod onnx;
 mod runner;
 mod target;
 
+pub use examine::{Selection, compare_fast_paths, examine, profile_cases};
 pub use runner::{Event, RunError, RunOptions, run};
 pub use target::Target;
 

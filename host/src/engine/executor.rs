@@ -21,6 +21,8 @@ pub struct Loaded {
     pub(super) constants_at: Vec<u64>,
     pub(super) native: Vec<Option<NativeDispatch>>,
     pub(super) has_chip_dispatches: bool,
+    /// Gone with the plan: members then give its kernels back.
+    pub(super) alive: Arc<()>,
 }
 
 /// The arena of one model, its members, its constants.
@@ -28,6 +30,7 @@ pub struct Executor {
     layout: Layout,
     mapping: Mapping,
     slots: Region,
+    plugin: Option<Arc<Plugin>>,
     members: Vec<Mutex<Member>>,
     constants: Mutex<ConstantStore>,
     next_plan: AtomicU64,
@@ -40,7 +43,7 @@ impl Executor {
         let slots = Region::anonymous("sunmao-slots", layout.slots * layout.slot_stride)?;
         mapping.map(layout.slots_at, &slots, 0, slots.bytes(), Sharing::Shared)?;
         let members = (0..threads).map(|_| Mutex::new(Member::new(plugin.clone()))).collect();
-        Ok(Self { layout, mapping, slots, members, constants: Mutex::default(), next_plan: AtomicU64::new(0) })
+        Ok(Self { layout, mapping, slots, plugin, members, constants: Mutex::default(), next_plan: AtomicU64::new(0) })
     }
 
     /// Refuses a plan that the machine has no memory for, before anything is loaded.
@@ -62,10 +65,8 @@ impl Executor {
             });
         }
         let constants_at = {
-            let mut packer = self.member(0);
-            if plan.dispatches.iter().any(|dispatch| dispatch.place == Place::Chip) {
-                packer.wake(self)?;
-            }
+            // An instance of its own: packing takes seconds, and the members may have requests to run meanwhile.
+            let mut packer = Member::new(self.plugin.clone());
             let mut store = self.constants.lock().expect("constants lock: no holder panics");
             store.place(&plan, weights, self, &mut packer)?
         };
@@ -76,7 +77,7 @@ impl Executor {
         let native = plan.dispatches.iter().map(bind).collect::<Result<_, _>>()?;
         let has_chip_dispatches = plan.dispatches.iter().any(|dispatch| dispatch.place == Place::Chip);
         let id = self.next_plan.fetch_add(1, Ordering::Relaxed);
-        Ok(Loaded { plan, id, constants_at, native, has_chip_dispatches })
+        Ok(Loaded { plan, id, constants_at, native, has_chip_dispatches, alive: Arc::default() })
     }
 
     /// Binds `loaded` on every member now, so that the first request does not pay for it.
@@ -85,15 +86,6 @@ impl Executor {
             self.member(index).ensure_bound(self, loaded)?;
         }
         Ok(())
-    }
-
-    /// Drops what members hold for a plan that was evicted. Members that are busy drop it with the executor.
-    pub fn forget(&self, loaded: &Loaded) {
-        for member in &self.members {
-            if let Ok(mut member) = member.try_lock() {
-                member.forget(loaded.id);
-            }
-        }
     }
 
     /// Whether a plan of `memory` fits beside what is placed already.

@@ -13,8 +13,6 @@ const RANK_MAX: u32 = 32;
 const ALIGNMENT_MAX: u32 = 4096;
 const SHARDS_MAX: u32 = 1024;
 const KEY_MAX_BYTES: usize = 128;
-/// A shard's scratch.
-const WORKSPACE_MAX_BYTES: u32 = 1 << 30;
 
 type Check<T = ()> = Result<T, String>;
 
@@ -119,8 +117,8 @@ fn check_requirements(needs: &abi::Requirements, info: &abi::Info, operation: &A
     if needs.shards == 0 || needs.shards > info.max_shards {
         return Err(format!("shards {} is not 1 to {}", needs.shards, info.max_shards));
     }
-    if needs.workspace > WORKSPACE_MAX_BYTES {
-        return Err(format!("a workspace of {} bytes, over {WORKSPACE_MAX_BYTES}", needs.workspace));
+    if needs.workspace.checked_next_multiple_of(info.alignment).is_none() {
+        return Err(format!("workspace {} does not fit into memory", needs.workspace));
     }
     let inputs = operation.constants.len();
     count("packed constants", needs.packed.len(), inputs)?;

@@ -17,7 +17,8 @@ fn target(chip: &str) -> Target {
     for name in [chip, "import-onnx"] {
         registry.add(runtime.load(&plugin(name), &LoadOptions::default()).unwrap());
     }
-    Target::whole_host(runtime, Host { registry, team: Team::new(2, 8) }, chip).unwrap()
+    let chip = registry.chip(chip).unwrap();
+    Target::whole_host(runtime, Host { registry, team: Team::new(2, 8) }, chip)
 }
 
 #[test]

@@ -6,8 +6,10 @@
 mod behaviour;
 mod chapter;
 mod commands;
+mod conformance;
 mod doctor;
 mod hostile;
+mod melody;
 mod npu;
 mod onnx;
 mod plugins;

@@ -4,7 +4,7 @@ use super::forge::with_allocator_answering;
 use super::lab::{Lab, answer, ask};
 use super::probe::{Bed, Probe};
 use super::{Check, Trouble, ensure};
-use crate::device::{Chip, Place, Placer, Selector, scout};
+use crate::device::{BrokenPromises, Chip, Place, Placer, Scout, Selector};
 use crate::memory::{Region, Sharing};
 use crate::plugin::PluginError;
 use crate::session::{LoadError, Session};
@@ -102,12 +102,14 @@ fn allocator_beyond(lab: &Lab) -> Result<(), Trouble> {
 
 fn vast_workspace(lab: &Lab) -> Result<(), Trouble> {
     let chip = Chip::new("guest".into(), Vec::new(), false, lab.guest(12)??);
-    let mut scout = scout(&chip.plugin)?;
-    let mut selector = Selector { chip: Some((&chip, &mut scout)), fast_paths: false, strict: false };
+    let broken = BrokenPromises::default();
+    let scout = Scout::new(&chip, &broken);
+    let mut selector = Selector { chip: Some(scout), no_fast_paths: Some("not asked for"), strict: false };
     let placed = selector.place("node", &Probe::sum().operation)?;
     ensure(placed.place == Place::Portable && placed.reason.contains("workspace"), || {
         format!("it was placed on {}: {}", placed.place, placed.reason)
-    })
+    })?;
+    ensure(chip.broken_promises() == 1, || "the broken promise was not counted".into())
 }
 
 fn odd_alignment(lab: &Lab) -> Result<(), Trouble> {
