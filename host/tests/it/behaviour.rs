@@ -1,6 +1,6 @@
 //! The sixty behaviour checks, on the portable chip.
 
-use crate::support::plugin;
+use crate::support::{guest, plugin};
 use std::path::Path;
 use std::sync::Arc;
 use sunmao_host::conformance::Target;
@@ -18,13 +18,14 @@ fn target(chip: &str) -> Target {
         registry.add(runtime.load(&plugin(name), &LoadOptions::default()).unwrap());
     }
     let chip = registry.chip(chip).unwrap();
-    Target::whole_host(runtime, Host { registry, team: Team::new(2, 8) }, chip)
+    let guests = guest("guest").parent().map(Path::to_path_buf);
+    let host = Host { registry, team: Team::new(2, 8) };
+    Target { guests, ..Target::whole_host(runtime, host, chip) }
 }
 
 #[test]
 fn sixty_hostile_plugins_and_files_are_contained_beside_a_neighbour() {
-    let guests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/guests");
-    let checks = Behaviour::new(Some(guests), Depth { mutants: 200, blobs: 3, runs: 1000 });
+    let checks = Behaviour::new(Depth { mutants: 200, blobs: 3, runs: 1000 });
     let containment = checks.contain_all(&target("portable")).unwrap();
     assert_eq!(containment.escaped(), []);
     assert_eq!((containment.checks(), containment.contained()), (60, 60));

@@ -6,7 +6,7 @@ use crate::device::{Chip, Registry};
 use crate::plugin::{ChipInstance, Limits, LoadOptions, Plugin, PluginError, Runtime, RuntimeOptions};
 use crate::scheduler::Team;
 use crate::session::{Host, InferError, LoadError, Options, Session, Tensor};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -63,9 +63,8 @@ pub(super) struct Lab {
 }
 
 impl Lab {
-    pub(super) fn new(target: &Target, guests: Option<&Path>, depth: Depth) -> Result<Self, String> {
-        let guests =
-            guests.map(Path::to_path_buf).or_else(usual_guests).filter(|folder| folder.join("guest.wasm").is_file());
+    pub(super) fn new(target: &Target, depth: Depth) -> Result<Self, String> {
+        let guests = target.guests.clone().or_else(usual_guests).filter(|folder| folder.join("guest.wasm").is_file());
         let guests = guests.ok_or("the hostile guests are not there: `cargo xtask build-plugins --all` builds them, --guests names their folder")?;
         let folder = Scratch::new().map_err(|error| error.to_string())?;
         let cache_dir = Some(folder.0.join("cache"));

@@ -18,12 +18,8 @@ pub use lab::Depth;
 use super::{Suite, Target};
 use crate::memory::pss_bytes;
 use lab::Lab;
-use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
-use sunmao_conformance::{CaseFacts, Comparison, Outcome, Verdict};
-
-/// Name of the suite.
-pub const NAME: &str = "behaviour";
+use sunmao_conformance::{BEHAVIOUR_SUITE, CaseFacts, Comparison, Outcome, Verdict};
 
 /// One check.
 struct Check {
@@ -63,30 +59,37 @@ fn checks() -> impl Iterator<Item = &'static Check> {
 /// The suite.
 #[derive(Default)]
 pub struct Behaviour {
-    /// The folder of the hostile components; none: where `cargo xtask build-plugins --all` leaves them.
-    pub guests: Option<PathBuf>,
-    /// How long the long checks go on.
-    pub depth: Depth,
-    /// Checks run one at a time: they measure, and their neighbour shares the machine with them.
-    turn: Mutex<()>,
+    depth: Depth,
+    /// Checks run one at a time: they measure, and their neighbour shares the machine with them. The lab is kept for the next one.
+    lab: Mutex<Option<Lab>>,
 }
 
 impl Behaviour {
-    /// A suite whose hostile components lie in `guests`.
-    pub fn new(guests: Option<PathBuf>, depth: Depth) -> Self {
-        Self { guests, depth, turn: Mutex::default() }
+    /// The suite with long checks that go on for `depth`.
+    pub fn new(depth: Depth) -> Self {
+        Self { depth, lab: Mutex::default() }
+    }
+
+    /// Does something in the lab for `target`, made if need be.
+    fn in_lab<R>(&self, target: &Target, work: impl FnOnce(&Lab) -> R) -> Result<R, String> {
+        let mut kept = self.lab.lock().unwrap_or_else(PoisonError::into_inner);
+        let lab = match kept.take().filter(|lab| lab.plugin.number() == target.chip.plugin.number()) {
+            Some(lab) => lab,
+            None => Lab::new(target, self.depth)?,
+        };
+        Ok(work(kept.insert(lab)))
     }
 
     /// Runs every check on `target`, one after another in one lab, and weighs the process before and after.
     pub fn contain_all(&self, target: &Target) -> Result<Containment, String> {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let lab = Lab::new(target, self.guests.as_deref(), self.depth)?;
-        // Once without counting: allocators and caches fill up on the first round.
-        checks().for_each(|check| drop(lab.beside_a_neighbour(check.run)));
-        let before = pss_bytes().map_err(|error| error.to_string())?;
-        let outcomes = checks().map(|check| (check.id, lab.beside_a_neighbour(check.run))).collect();
-        let after = pss_bytes().map_err(|error| error.to_string())?;
-        Ok(Containment { outcomes, before, after })
+        self.in_lab(target, |lab| {
+            // Once without counting: allocators and caches fill up on the first round.
+            checks().for_each(|check| drop(lab.beside_a_neighbour(check.run)));
+            let before = pss_bytes().map_err(|error| error.to_string())?;
+            let outcomes = checks().map(|check| (check.id, lab.beside_a_neighbour(check.run))).collect();
+            let after = pss_bytes().map_err(|error| error.to_string())?;
+            Ok(Containment { outcomes, before, after })
+        })?
     }
 }
 
@@ -128,25 +131,21 @@ impl Containment {
 
 impl Suite for Behaviour {
     fn name(&self) -> &'static str {
-        NAME
+        BEHAVIOUR_SUITE
     }
 
     fn cases(&self) -> Vec<CaseFacts> {
-        let facts = |check: &Check| CaseFacts { name: check.id.into(), suite: NAME.into(), ..CaseFacts::default() };
+        let facts =
+            |check: &Check| CaseFacts { name: check.id.into(), suite: BEHAVIOUR_SUITE.into(), ..CaseFacts::default() };
         checks().map(facts).collect()
     }
 
     fn run(&self, case: &CaseFacts, target: &Target) -> Outcome {
         let check = checks().find(|check| check.id == case.name).expect("the suite gives out only its own checks");
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let lab = match Lab::new(target, self.guests.as_deref(), self.depth) {
-            Ok(lab) => lab,
-            Err(why) => return Outcome::failed(Verdict::Declined, why),
-        };
-        match lab.beside_a_neighbour(check.run) {
-            Ok(()) => Outcome::pass(Comparison { values: 1, rule: check.title.into(), ..Comparison::default() }),
-            Err(Trouble::NotHere(why)) => Outcome::failed(Verdict::Declined, why),
-            Err(Trouble::Failed(seen)) => Outcome::failed(Verdict::Wrong, format!("{}: {seen}", check.title)),
+        match self.in_lab(target, |lab| lab.beside_a_neighbour(check.run)) {
+            Ok(Ok(())) => Outcome::pass(Comparison { values: 1, rule: check.title.into(), ..Comparison::default() }),
+            Err(why) | Ok(Err(Trouble::NotHere(why))) => Outcome::failed(Verdict::Declined, why),
+            Ok(Err(Trouble::Failed(seen))) => Outcome::failed(Verdict::Wrong, format!("{}: {seen}", check.title)),
         }
     }
 

@@ -68,7 +68,8 @@ fn repeats(bed: &mut Bed, probe: &Probe) -> Result<bool, PluginError> {
 fn deterministic(lab: &Lab) -> Result<(), Trouble> {
     ensure(!repeats(&mut lab.guest_bed(46)?, &Probe::sum())?, || "a guest that counts its runs was not seen".into())?;
     if !lab.plugin.chip().is_some_and(|facts| facts.info.deterministic) {
-        return Err(Trouble::NotHere("the plugin does not call itself deterministic".into()));
+        // It promises nothing, and so breaks nothing.
+        return Ok(());
     }
     for probe in Probe::of(&lab.plugin)? {
         ensure(repeats(&mut Bed::new(&lab.plugin)?, &probe)?, || format!("{} gave different bits", probe.op()))?;
