@@ -57,6 +57,11 @@ pub fn rule_names() -> Vec<&'static str> {
     all().map(|rule| rule.name).collect()
 }
 
+/// Whether a rule rewrites the operator, at least in some of its forms.
+pub fn rewrites(op: &str) -> bool {
+    all().any(|rule| rule.ops.contains(&op))
+}
+
 /// Applies every rule once to every node and answers how many times one fired. Types must have been inferred before, and must be inferred again after.
 pub fn canonicalise(graph: &mut Graph, weights: &dyn Weights) -> Result<usize, GraphError> {
     apply(graph, weights, &RULES)

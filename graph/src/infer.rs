@@ -6,6 +6,7 @@
 
 mod einsum;
 mod elementwise;
+mod host;
 mod layout;
 mod loss;
 mod network;
@@ -335,6 +336,7 @@ fn rule(scope: &Scope<'_>) -> Facts {
         op if unfold::covers(op) => unfold::infer(scope),
         op if select::covers(op) => select::infer(scope),
         op if loss::covers(op) => loss::infer(scope),
+        op if host::covers(op) => host::infer(scope),
         // In the schema, but its shapes follow from data or nobody has needed them yet.
         _ => Ok(vec![]),
     }?;

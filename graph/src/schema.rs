@@ -5,11 +5,13 @@
 //! `upgrade` brings older forms to it; what an operator does with its operands is `infer`'s and the kernels' business.
 
 mod elementwise;
+mod host;
 mod network;
 mod reduce;
 mod tensor;
 
 use crate::Attribute;
+pub(crate) use host::tensor_attributes;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
@@ -149,7 +151,7 @@ static BY_NAME: LazyLock<HashMap<&'static str, &'static Schema>> =
 
 /// Every operator, by family.
 pub fn all() -> impl Iterator<Item = &'static Schema> {
-    [elementwise::TABLE, reduce::TABLE, network::TABLE, tensor::TABLE].into_iter().flatten()
+    [elementwise::TABLE, reduce::TABLE, network::TABLE, tensor::TABLE, host::TABLE].into_iter().flatten()
 }
 
 /// The operator of that name, whatever the opset.

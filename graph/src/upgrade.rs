@@ -64,6 +64,9 @@ impl Step<'_> {
             _ => {}
         }
         self.in_place(&mut node, revision)?;
+        for (key, index) in schema::tensor_attributes(&node.op) {
+            tensor_to_input(&mut node, key, *index)?;
+        }
         Ok(vec![node])
     }
 
@@ -169,6 +172,15 @@ impl Step<'_> {
                     Some(_) => return Err(wrong_type("axis")),
                 };
                 self.set_input(node, 2, Tensor::from_i64(vec![], &[axis]));
+            }
+            "Optional" => {
+                // Inference finds the type; an empty optional needs none.
+                node.attributes.remove("type");
+            }
+            "ai.onnx.ml.LabelEncoder" if revision < 2 => self.classes_to_keys(node)?,
+            "ai.onnx.ml.TreeEnsemble" => {
+                // How often each node was visited, for a compiler of trees.
+                node.attributes.remove("nodes_hitrates");
             }
             "LSTM" | "GRU" | "RNN" => {
                 node.attributes.remove("output_sequence");
@@ -287,6 +299,25 @@ impl Step<'_> {
         Ok(nodes)
     }
 
+    /// The first LabelEncoder turned classes into their places, or places into classes, by the type of its input.
+    fn classes_to_keys(&mut self, node: &mut Node) -> Result<(), Refusal> {
+        let Some(Attribute::Texts(classes)) = node.attributes.remove("classes_strings") else {
+            return Err(wrong_type("classes_strings"));
+        };
+        let places = Attribute::Integers((0..classes.len() as i64).collect());
+        let classes = Attribute::Texts(classes);
+        let pairs = match node.input(0).and_then(|id| self.values[id.index()].dtype) {
+            Some(DType::String) => [("keys_strings", classes), ("values_int64s", places)],
+            Some(DType::I64) => [("keys_int64s", places), ("values_strings", classes)],
+            _ => {
+                let what = "has an input of which it is not known whether it is string or i64".to_owned();
+                return Err((what, "export the model with ai.onnx.ml 2 or later"));
+            }
+        };
+        node.attributes.extend(pairs.map(|(key, attribute)| (key.to_owned(), attribute)));
+        Ok(())
+    }
+
     fn computed(&mut self, like: ValueId) -> ValueId {
         let name = fresh_name(&self.values[like.index()].name, self.values.len());
         self.add(Value::computed(name))
@@ -345,6 +376,21 @@ impl Step<'_> {
             Some(Attribute::Number(bound)) => self.scalar_to_input(node, bound, index),
             Some(_) => Err(wrong_type(key)),
         }
+    }
+}
+
+/// A constant that an attribute names becomes an input.
+fn tensor_to_input(node: &mut Node, key: &str, index: usize) -> Result<(), Refusal> {
+    match node.attributes.remove(key) {
+        None => Ok(()),
+        Some(Attribute::Value(id)) => {
+            if node.inputs.len() <= index {
+                node.inputs.resize(index + 1, None);
+            }
+            node.inputs[index] = Some(id);
+            Ok(())
+        }
+        Some(_) => Err(wrong_type(key)),
     }
 }
 

@@ -123,7 +123,16 @@ fn block_of(dtype: u16) -> Option<(u64, u64)> {
     }
 }
 
-impl Bindings<'_> {
+impl<'a> Bindings<'a> {
+    /// The same with the inputs in another order: input `i` is what input `order[i]` was. For kernels that stand on another kernel, which
+    /// was prepared for the operation with its operands in that order. Panics if `order` does not name as many inputs as there are.
+    pub fn reordered(&self, order: &[usize]) -> Bindings<'a> {
+        let inputs = self.operation.inputs.len();
+        assert_eq!(order.len(), inputs, "one place for each input");
+        let views = order.iter().map(|&from| self.views[..inputs][from]).chain(self.views[inputs..].iter().copied());
+        Bindings { operation: self.operation, views: views.collect() }
+    }
+
     /// Whether input `index` is there.
     pub fn has_input(&self, index: usize) -> bool {
         index < self.operation.inputs.len() && self.views[index].is_some()

@@ -54,6 +54,7 @@ const COMPONENTS: &[Component] = &[
         flags: &[],
         place: Place::Guests,
     },
+    Component { name: "mutants", package: "sunmao-mutants", features: &[], flags: &[], place: Place::Guests },
     Component { name: "guest-wasi", package: "sunmao-guests", features: &["wasi"], flags: &[], place: Place::Guests },
 ];
 

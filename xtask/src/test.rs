@@ -144,7 +144,7 @@ fn group(metadata: &Value, has_tests: impl Fn(&str) -> bool) -> Result<Vec<Group
     Ok(groups)
 }
 
-fn tests(group: &Group, filter: Option<&str>) -> std::process::Command {
+fn tests(group: &Group, filter: Option<&str>) -> Command {
     let mut command = process::cargo();
     if process::find("cargo-nextest").is_some() {
         command.args(["nextest", "run", "--no-fail-fast", "--color=never", "--no-tests=pass"]);
@@ -158,14 +158,14 @@ fn tests(group: &Group, filter: Option<&str>) -> std::process::Command {
     command
 }
 
-fn documentation(group: &Group) -> std::process::Command {
+fn documentation(group: &Group) -> Command {
     let mut command = process::cargo();
     command.args(["test", "--doc", "--no-fail-fast", "--quiet"]);
     select(&mut command, group, &group.libraries);
     command
 }
 
-fn select(command: &mut std::process::Command, group: &Group, packages: &[String]) {
+fn select(command: &mut Command, group: &Group, packages: &[String]) {
     if group.release {
         command.arg("--release");
     }

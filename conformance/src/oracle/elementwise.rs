@@ -42,7 +42,7 @@ fn pairs(question: &Question) -> Result<Vec<Answer>, Unknown> {
         return Ok(vec![Answer::reals(a.dtype, &shape, Reals { signed_zeros, ..Reals::plain(values) })]);
     }
     let left_shift = question.attributes().text("direction") == "LEFT";
-    let (left, right) = (a.wholes(), b.wholes());
+    let (left, right) = (a.wholes(), exponents(b));
     let combine = |a: i128, b: i128| -> Result<i128, Unknown> {
         Ok(match question.op.as_str() {
             "Add" => a + b,
@@ -70,6 +70,11 @@ fn pairs(question: &Question) -> Result<Vec<Answer>, Unknown> {
     let values: Result<Vec<i128>, _> =
         tuples(&shape).map(|i| combine(left[under(&i, &a.shape)], right[under(&i, &b.shape)])).collect();
     Ok(vec![Answer::stored(Tensor::of_wholes(a.dtype, &shape, &values?))])
+}
+
+/// Right operands of integers: they may be floats that are whole numbers, as exponents are.
+fn exponents(b: &Tensor) -> Vec<i128> {
+    if b.is_float() { b.reals().iter().map(|&x| x as i128).collect() } else { b.wholes() }
 }
 
 fn compare(question: &Question) -> Result<Vec<Answer>, Unknown> {

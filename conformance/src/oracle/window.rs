@@ -55,6 +55,9 @@ impl Window {
                     if auto == "SAME_UPPER" { (small, total - small) } else { (total - small, small) };
             }
             let room = n + begin[axis] + end[axis] - reach;
+            if room < 0 {
+                return Err(Unknown("windows wider than the input".into()));
+            }
             let mut out = if ceil { (room + stride - 1).div_euclid(stride) } else { room.div_euclid(stride) } + 1;
             // A window that starts in the padding behind the input is left out.
             if ceil && (out - 1) * stride >= n + begin[axis] {

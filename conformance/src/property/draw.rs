@@ -96,7 +96,7 @@ impl Draw {
         if self.large && rank > 0 {
             let at = self.below(rank);
             let rest: usize = shape.iter().enumerate().filter(|(axis, _)| *axis != at).map(|(_, &dim)| dim).product();
-            shape[at] = (self.between(20_000, 40_000) as usize / rest.max(1)).max(1) | 1;
+            shape[at] = (self.between(20_500, 26_000) as usize / rest.max(1)).max(1) | 1;
         }
         shape
     }

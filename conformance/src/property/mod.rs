@@ -10,6 +10,7 @@ mod draw;
 mod gather;
 mod graphs;
 mod layout;
+mod mutants;
 mod normalise;
 mod pointwise;
 mod product;
@@ -20,6 +21,7 @@ mod window;
 
 pub use draw::Draw;
 pub use graphs::{DrawnGraph, DrawnNode, drawn_graph};
+pub use mutants::{Mutant, mutants};
 pub use regressions::REGRESSIONS;
 
 use crate::oracle::{Answer, Question, answer};

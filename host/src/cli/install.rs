@@ -98,7 +98,8 @@ impl Installer {
         let refused = self.registry.refused();
         let again =
             refused.iter().map(|refusal| refusal.path.as_path()).filter(|other| other.parent() == path.parent());
-        again.fold(false, |new, other| self.install(other) || new)
+        // Every one of them is tried.
+        again.filter(|other| self.install(other)).count() > 0
     }
 
     /// Loads one without registering it.

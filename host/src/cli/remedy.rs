@@ -95,7 +95,7 @@ pub(super) fn of_import(error: &ImportError) -> String {
 pub(super) fn of_graph(error: &GraphError) -> String {
     match error {
         GraphError::Specialise(_) => SHAPES.into(),
-        GraphError::Invalid(_) | GraphError::Infer(_) | GraphError::Untyped { .. } | GraphError::Evaluate { .. } => {
+        GraphError::Invalid(_) | GraphError::Infer(_) | GraphError::Evaluate { .. } | GraphError::Untyped { .. } => {
             EXPORT.into()
         }
         GraphError::Weight { .. } => {

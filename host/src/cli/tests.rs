@@ -45,7 +45,6 @@ fn all_commands_take_the_common_flags() {
             Command::Package(command) => command.common,
             Command::Plugin { command: PluginCommand::List(command) } => command.common,
             Command::Plugin { command: PluginCommand::Verify(command) } => command.common,
-            Command::Plugin { command: PluginCommand::New(_) } => unreachable!("it takes none of them"),
             Command::Doctor(command) => command.common,
             Command::Conformance { command: ConformanceCommand::Run(command) } => command.common,
             Command::Conformance { command: ConformanceCommand::Verify(command) } => command.run.common,

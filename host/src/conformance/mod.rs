@@ -8,6 +8,7 @@ mod answer;
 pub mod behaviour;
 mod blame;
 mod examine;
+pub mod kernels;
 mod model_file;
 pub mod onnx;
 mod runner;
@@ -22,7 +23,12 @@ use sunmao_conformance::{CaseFacts, Outcome};
 
 /// All suites, in the order in which they are run and reported.
 pub fn suites() -> Vec<Arc<dyn Suite>> {
-    vec![Arc::new(onnx::OnnxNodes), Arc::new(behaviour::Behaviour::default())]
+    vec![
+        Arc::new(onnx::OnnxNodes),
+        Arc::new(kernels::Property::default()),
+        Arc::new(kernels::Graphs),
+        Arc::new(behaviour::Behaviour::default()),
+    ]
 }
 
 /// A set of cases, and how one of them is run.

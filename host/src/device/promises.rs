@@ -17,7 +17,7 @@ pub struct BrokenPromise {
     /// The node's name.
     pub node: String,
     /// What happened.
-    pub error: PluginError,
+    pub error: Box<PluginError>,
 }
 
 impl BrokenPromise {
@@ -25,7 +25,7 @@ impl BrokenPromise {
     pub fn blame(operation: &abi::Operation, node: &str, error: PluginError) -> Result<Self, PluginError> {
         match error {
             PluginError::Memory(_) | PluginError::Misuse { .. } | PluginError::Runtime(_) => Err(error),
-            error => Ok(Self { op: operation.op.clone(), node: node.to_owned(), error }),
+            error => Ok(Self { op: operation.op.clone(), node: node.to_owned(), error: Box::new(error) }),
         }
     }
 }
@@ -69,7 +69,7 @@ mod tests {
         let broken = |number: usize| BrokenPromise {
             op: "Add".into(),
             node: format!("n{number}"),
-            error: PluginError::broken("bind", "a lie"),
+            error: Box::new(PluginError::broken("bind", "a lie")),
         };
         promises.note(&broken(0));
         assert!(promises.reason("Add", "n0").is_some_and(|reason| reason.starts_with("broken promise: ")));

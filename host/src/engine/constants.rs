@@ -7,7 +7,7 @@ use crate::device::{DeviceError, Place, value_bytes};
 use crate::memory::{Region, Sharing};
 use crate::plan::{Constant, Form, Plan, PlanError};
 use sha2::{Digest, Sha256};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use sunmao_graph::{Content, Role, ValueId, Weight, Weights};
 use sunmao_plugin_sdk::abi;
@@ -54,6 +54,19 @@ impl ConstantStore {
     /// Bytes of the arena taken.
     pub(super) fn end(&self) -> u64 {
         self.end
+    }
+
+    /// Bytes that the constants of `plan` take which are not there yet, with their alignment.
+    pub(super) fn unplaced_bytes(&self, plan: &Plan) -> Result<u64, EngineError> {
+        let mut end = 0u64;
+        let mut fresh = HashSet::new();
+        for constant in &plan.constants {
+            let key = key(plan, constant)?;
+            if !self.placed.contains_key(&key) && fresh.insert(key) {
+                end = end.next_multiple_of(u64::from(constant.align)) + constant.bytes;
+            }
+        }
+        Ok(end)
     }
 
     /// Offsets in the arena for all constants of `plan`; those that are not there yet are written, packed by `packer` where a chip wants it.

@@ -6,8 +6,8 @@ use super::constants::ConstantStore;
 use super::member::Member;
 use super::native::NativeDispatch;
 use crate::device::Place;
-use crate::memory::{Mapping, Region, Sharing, available_bytes};
-use crate::plan::{MemoryUse, Plan};
+use crate::memory::{Mapping, Region, Sharing};
+use crate::plan::Plan;
 use crate::plugin::Plugin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -23,6 +23,13 @@ pub struct Loaded {
     pub(super) has_chip_dispatches: bool,
     /// Gone with the plan: members then give its kernels back.
     pub(super) alive: Arc<()>,
+}
+
+impl Loaded {
+    /// Whether the chip runs any of it.
+    pub fn uses_chip(&self) -> bool {
+        self.has_chip_dispatches
+    }
 }
 
 /// The arena of one model, its members, its constants.
@@ -46,13 +53,14 @@ impl Executor {
         Ok(Self { layout, mapping, slots, plugin, members, constants: Mutex::default(), next_plan: AtomicU64::new(0) })
     }
 
-    /// Refuses a plan that the machine has no memory for, before anything is loaded.
-    pub fn check_memory(memory: MemoryUse) -> Result<(), EngineError> {
-        let needed = memory.constants + memory.slot + memory.staging;
-        match available_bytes() {
-            Ok(available) if needed > available => Err(EngineError::OutOfMemory { needed, available }),
-            _ => Ok(()),
-        }
+    /// Refuses what there is no memory for, before anything is loaded. Both in bytes.
+    pub fn check_memory(needed: u64, available: u64) -> Result<(), EngineError> {
+        if needed > available { Err(EngineError::OutOfMemory { needed, available }) } else { Ok(()) }
+    }
+
+    /// Bytes of the constants of `plan` that are not in place yet.
+    pub fn unplaced_bytes(&self, plan: &Plan) -> Result<u64, EngineError> {
+        self.with_constants(|store| store.unplaced_bytes(plan))
     }
 
     /// Places the constants of `plan` and binds its native dispatches.
@@ -88,9 +96,10 @@ impl Executor {
         Ok(())
     }
 
-    /// Whether a plan of `memory` fits beside what is placed already.
-    pub fn has_room(&self, memory: MemoryUse) -> bool {
-        self.layout.has_room(memory, self.with_constants(ConstantStore::end))
+    /// Whether `plan` fits beside what is placed already.
+    pub fn has_room(&self, plan: &Plan) -> Result<bool, EngineError> {
+        let (placed, more) = self.with_constants(|store| (store.end(), store.unplaced_bytes(plan)));
+        Ok(self.layout.has_room(plan.memory, placed, more?))
     }
 
     /// How the arena is divided.

@@ -16,6 +16,7 @@ mod replay;
 pub use arena::Layout;
 pub use evaluate::PortableEvaluator;
 pub use executor::{Executor, Loaded};
+pub use native::Solo;
 pub use replay::Run;
 
 #[cfg(test)]

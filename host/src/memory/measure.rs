@@ -27,6 +27,26 @@ pub fn available_bytes() -> Result<u64, MemoryError> {
     Ok(system.min(group_headroom(&groups, Path::new("/sys/fs/cgroup")).unwrap_or(u64::MAX)))
 }
 
+/// How much memory to count with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Memory {
+    /// What the system has, asked each time. Where it cannot be told nothing is refused.
+    #[default]
+    System,
+    /// So many bytes.
+    Bytes(u64),
+}
+
+impl Memory {
+    /// Bytes that could be taken now.
+    pub fn available(self) -> u64 {
+        match self {
+            Self::System => available_bytes().unwrap_or(u64::MAX),
+            Self::Bytes(bytes) => bytes,
+        }
+    }
+}
+
 /// Address space that this process may use: what the kernel gives to programs on this processor, and the limit of `ulimit -v` where there is one.
 pub fn address_space_bytes() -> u64 {
     let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();

@@ -1,18 +1,21 @@
 //! The plans of a model's segments, one for each signature of a segment, the least recently used one dropped when a segment has too many.
 
 use super::{MachineOptions, PlanFailure, Segment};
-use crate::device::{BrokenPromises, Chip, Place, Scout, Selector};
+use crate::device::{BrokenPromises, Chip, Scout, Selector};
 use crate::engine::{EngineError, Executor, Layout, Loaded, PortableEvaluator};
 use crate::import::WeightSource;
 use crate::plan::{self, MemoryUse, Plan};
 use crate::plugin::Kind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use sunmao_graph::{Binding, DType, optimise};
 
 /// Plans of one segment kept at a time. Each holds its dispatches in every instance; constants are shared.
 const MAX_PLANS: usize = 16;
 /// Offsets are multiples of at least this: a cache line, and what the widest native vectors want.
 const MIN_ALIGNMENT: u32 = 64;
+/// A plan that took longer to make is worth a line in the log.
+const LONG: Duration = Duration::from_secs(1);
 
 /// What a plan is made for: one entry for each input of the segment, in order.
 pub type Signature = Vec<InputKey>;
@@ -78,11 +81,20 @@ impl Plans {
         if let Some(ready) = self.cached(segment, signature) {
             return Ok(ready);
         }
+        let start = Instant::now();
         let plan = Arc::new(self.plan(segment, signature)?);
-        Executor::check_memory(plan.memory)?;
-        let executor = self.executor_for(segment, plan.memory)?;
+        let executor = self.executor_for(segment, &plan)?;
         let loaded = Arc::new(executor.load(plan, &self.weights)?);
         executor.warm(&loaded)?;
+        if start.elapsed() >= LONG {
+            let shapes: Vec<_> = signature.iter().map(|key| &key.shape).collect();
+            tracing::info!(
+                segment,
+                ?shapes,
+                elapsed_ms = start.elapsed().as_millis() as u64,
+                "a plan for new shapes was made"
+            );
+        }
         let mut cache = self.lock();
         let plans = &mut cache.plans[segment];
         if plans.len() == MAX_PLANS {
@@ -118,12 +130,17 @@ impl Plans {
     }
 
     /// The executor, or a larger one in its place when the plan does not fit. Requests that run on the old one finish there.
-    fn executor_for(&self, segment: usize, memory: MemoryUse) -> Result<Arc<Executor>, EngineError> {
+    fn executor_for(&self, segment: usize, plan: &Plan) -> Result<Arc<Executor>, EngineError> {
         let mut cache = self.lock();
-        if let Some(executor) = &cache.executor
-            && executor.has_room(memory)
-        {
-            return Ok(executor.clone());
+        let roomy = match &cache.executor {
+            Some(executor) if executor.has_room(plan)? => Some(executor.clone()),
+            _ => None,
+        };
+        let memory = plan.memory;
+        let constants = roomy.as_ref().map_or(Ok(memory.constants), |executor| executor.unplaced_bytes(plan))?;
+        Executor::check_memory(constants + memory.slot + memory.staging, self.options.memory.available())?;
+        if let Some(executor) = roomy {
+            return Ok(executor);
         }
         let threads = self.options.threads;
         // Room for the other segments too: they are planned again, and must not drive each other out.
@@ -135,14 +152,21 @@ impl Plans {
         Ok(executor)
     }
 
+    /// Notes that the chip failed twice on one request. What it failed at goes elsewhere from the next plan on, so all plans are made anew.
+    pub(super) fn give_up(&self, error: &EngineError) {
+        self.chip.mark();
+        if let Some(broken) = error.broken_promise() {
+            self.broken.note(broken);
+        }
+        self.lock().plans.iter_mut().for_each(Vec::clear);
+    }
+
     fn cached(&self, segment: usize, signature: &Signature) -> Option<Ready> {
         let mut cache = self.lock();
         let plans = &mut cache.plans[segment];
         let at = plans.iter().position(|(known, _)| known == signature)?;
         let entry = plans.remove(at);
-        let uses_chip = |plan: &Plan| plan.dispatches.iter().any(|dispatch| dispatch.place == Place::Chip);
-        // A chip that was set aside since then: the model is planned again, without it.
-        if self.chip.is_set_aside() && uses_chip(&entry.1.plan) {
+        if self.chip.is_set_aside() && entry.1.uses_chip() {
             return None;
         }
         let loaded = entry.1.clone();

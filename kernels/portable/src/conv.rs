@@ -24,10 +24,12 @@ pub(crate) fn rows() -> Vec<Row> {
         quantised.extend([2, 3].map(|y| signature(&[x, 1, x, w, 1, w, 1, y, 6], &[y])));
     }
     vec![
-        Row::new("Conv", (1, LATEST), same(3, 1, &[1]), Tolerance::Accumulate(1.0), conv).epilogues(STEPS),
-        Row::new("Conv", (1, LATEST), same(3, 1, &[11, 10, 16]), Tolerance::Accumulate(1.0), conv),
-        Row::new("ConvInteger", (10, LATEST), integer, Tolerance::Exact, conv_integer),
-        Row::new("QLinearConv", (10, LATEST), quantised, Tolerance::Exact, qlinear_conv),
+        Row::new("Conv", (1, LATEST), same(3, 1, &[1]), Tolerance::Accumulate(1.0), conv)
+            .epilogues(STEPS)
+            .explicit_pads(),
+        Row::new("Conv", (1, LATEST), same(3, 1, &[11, 10, 16]), Tolerance::Accumulate(1.0), conv).explicit_pads(),
+        Row::new("ConvInteger", (10, LATEST), integer, Tolerance::Exact, conv_integer).explicit_pads(),
+        Row::new("QLinearConv", (10, LATEST), quantised, Tolerance::Exact, qlinear_conv).explicit_pads(),
     ]
 }
 

@@ -72,6 +72,11 @@ impl Row {
         self
     }
 
+    /// Padding comes in numbers, or is none: who asks for "SAME" is to work it out.
+    pub(crate) fn explicit_pads(self) -> Self {
+        self.limit("auto_pad", Attribute::Texts(vec!["NOTSET".into(), "VALID".into()]))
+    }
+
     /// The row in the ABI's words.
     pub(crate) fn support(&self) -> OperatorSupport {
         let mut ext = Vec::new();

@@ -137,11 +137,22 @@ impl Lab {
         Ok(instance)
     }
 
-    /// `y = x + x` served on a plugin, with the host's fallback; and the chip that it runs on.
-    pub(super) fn serve(&self, name: &str, plugin: Arc<Plugin>) -> Result<(Session, Arc<Chip>), LoadError> {
+    /// A host whose only chip is the plugin, under that name; and the chip.
+    pub(super) fn host_with(&self, name: &str, plugin: Arc<Plugin>) -> Result<(Host, Arc<Chip>), Trouble> {
         let host = host(&self.reader, Chip::new(name.to_owned(), Vec::new(), false, plugin), 2);
         let chip = host.registry.chip(name)?;
-        Ok((Session::load(&self.model, &host, options(name))?, chip))
+        Ok((host, chip))
+    }
+
+    /// `y = x + x` on the chip of a host, with the host's fallback.
+    pub(super) fn session(&self, host: &Host, chip: &Chip) -> Result<Session, LoadError> {
+        Session::load(&self.model, host, options(&chip.name))
+    }
+
+    /// Both: `y = x + x` served on a plugin.
+    pub(super) fn serve(&self, name: &str, plugin: Arc<Plugin>) -> Result<(Session, Arc<Chip>), Trouble> {
+        let (host, chip) = self.host_with(name, plugin)?;
+        Ok((self.session(&host, &chip)?, chip))
     }
 
     /// A host whose only importers are these, and whose chip is the neighbour's kind: for what is about importers.
