@@ -47,6 +47,13 @@ const COMPONENTS: &[Component] = &[
     Component { name: "import-onnx", package: "sunmao-import-onnx", features: &[], flags: &[], place: Place::Plugins },
     Component { name: "minimal", package: "kernel-minimal", features: &[], flags: &[], place: Place::Guests },
     Component { name: "guest", package: "sunmao-guests", features: &[], flags: &[], place: Place::Guests },
+    Component {
+        name: "guest-importer",
+        package: "sunmao-guest-importer",
+        features: &[],
+        flags: &[],
+        place: Place::Guests,
+    },
     Component { name: "mutants", package: "sunmao-mutants", features: &[], flags: &[], place: Place::Guests },
     Component { name: "guest-wasi", package: "sunmao-guests", features: &["wasi"], flags: &[], place: Place::Guests },
 ];

@@ -255,6 +255,9 @@ pub(super) struct ConformanceRun {
     /// Folder for report.json, report.html, junit.xml and, when profiles are met by a plugin alone, certificate.json
     #[arg(long, env = "SUNMAO_REPORT", value_name = "FOLDER")]
     pub(super) report: Option<PathBuf>,
+    /// Folder of the hostile components that the profile abi loads; without it, where `cargo xtask build-plugins --all` leaves them
+    #[arg(long, env = "SUNMAO_GUESTS", value_name = "FOLDER")]
+    pub(super) guests: Option<PathBuf>,
     /// List the declined cases and why, too
     #[arg(long, env = "SUNMAO_DECLINED", value_parser = FalseyValueParser::new())]
     pub(super) declined: bool,

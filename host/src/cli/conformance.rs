@@ -144,6 +144,7 @@ fn target(arguments: &ConformanceRun, assembled: &Assembled) -> Result<Target, F
     }
     target.threads = arguments.common.threads.map_or(1, |_| session.threads);
     target.deadline = Duration::from_millis(arguments.deadline_ms);
+    target.guests = arguments.guests.clone();
     Ok(target)
 }
 

@@ -5,6 +5,7 @@
 //! command line is `cli`'s.
 
 mod answer;
+pub mod behaviour;
 mod blame;
 mod examine;
 pub mod kernels;
@@ -22,7 +23,12 @@ use sunmao_conformance::{CaseFacts, Outcome};
 
 /// All suites, in the order in which they are run and reported.
 pub fn suites() -> Vec<Arc<dyn Suite>> {
-    vec![Arc::new(onnx::OnnxNodes), Arc::new(kernels::Property::default()), Arc::new(kernels::Graphs)]
+    vec![
+        Arc::new(onnx::OnnxNodes),
+        Arc::new(kernels::Property::default()),
+        Arc::new(kernels::Graphs),
+        Arc::new(behaviour::Behaviour::default()),
+    ]
 }
 
 /// A set of cases, and how one of them is run.

@@ -4,6 +4,7 @@ use crate::device::Chip;
 use crate::plugin::Runtime;
 use crate::scheduler::Team;
 use crate::session::{Host, Options};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,12 +30,14 @@ pub struct Target {
     pub threads: usize,
     /// Time for one case.
     pub deadline: Duration,
+    /// The folder of the hostile components that behaviour checks load; none: where `cargo xtask build-plugins --all` leaves them.
+    pub guests: Option<PathBuf>,
 }
 
 impl Target {
     /// A chip of the registry with everything that a served model has: the host's own kernels where the chip has none, and fast paths.
     pub fn whole_host(runtime: Arc<Runtime>, host: Host, chip: Arc<Chip>) -> Self {
-        Self { runtime, host, chip, fast_paths: true, strict: false, threads: 1, deadline: DEADLINE }
+        Self { runtime, host, chip, fast_paths: true, strict: false, threads: 1, deadline: DEADLINE, guests: None }
     }
 
     /// The same chip with nobody's help.

@@ -55,7 +55,10 @@ fn the_chapters_commands_run_from_a_new_project_to_a_served_chip() {
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{script}\n{stdout}\n{stderr}");
     assert!(stdout.contains("chip `my-chip`") && stdout.contains("Add Mul Relu Sub"), "{stdout}\n{stderr}");
-    assert!(chips.0.join("notes.npz").is_file());
+    assert!(stdout.contains("good: unchanged"), "{stdout}\n{stderr}");
+    for file in ["notes.npz", "report/report.html", "abi/certificate.json"] {
+        assert!(chips.0.join(file).is_file(), "{file} is missing");
+    }
 }
 
 #[test]

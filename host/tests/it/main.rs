@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod behaviour;
 mod chapter;
 mod commands;
 mod conformance;
