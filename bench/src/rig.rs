@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use sunmao_graph::fold::NoWeights;
-use sunmao_graph::{DType, Dim, Graph, Node, Role, Value, ValueId};
+use sunmao_graph::{Container, DType, Dim, Graph, Node, Role, Value, ValueId};
 use sunmao_host::device::{Registry, Selector};
 use sunmao_host::engine::{Executor, Layout, Loaded, Run};
 use sunmao_host::plan::{self, Plan};
@@ -92,7 +92,13 @@ impl Sketch {
     fn value(&mut self, shape: &[u64]) -> ValueId {
         let name = format!("v{}", self.graph.values.len());
         let shape = Some(shape.iter().map(|&n| Dim::Known(n)).collect());
-        self.graph.add_value(Value { name, dtype: Some(DType::F32), shape, role: Role::Computed })
+        self.graph.add_value(Value {
+            name,
+            dtype: Some(DType::F32),
+            shape,
+            container: Container::Tensor,
+            role: Role::Computed,
+        })
     }
 
     /// A model input.

@@ -265,7 +265,7 @@ impl Editor<'_> {
     /// A value that a new node will make; inference finds its type.
     pub(crate) fn computed(&mut self, like: ValueId) -> ValueId {
         let name = fresh_name(&self.value(like).name, self.graph.values.len());
-        self.add(Value { name, dtype: None, shape: None, role: Role::Computed })
+        self.add(Value::computed(name))
     }
 
     /// The same with the type of a value that is known.

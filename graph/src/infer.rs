@@ -8,7 +8,7 @@ mod elementwise;
 mod host;
 mod layout;
 mod network;
-mod numbers;
+pub(crate) mod numbers;
 mod product;
 mod reduce;
 mod select;

@@ -10,7 +10,7 @@ use crate::schema;
 use crate::tensor::{Tensor, from_attribute};
 use crate::text::clipped;
 use crate::validate::{GraphErrors, complete, problem};
-use crate::{Attribute, DType, Dim, Graph, Node, Role, Value, ValueId};
+use crate::{Attribute, DType, Dim, Graph, Node, Value, ValueId};
 
 /// What cannot be upgraded, and what to do about it.
 type Refusal = (String, &'static str);
@@ -299,7 +299,7 @@ impl Step<'_> {
 
     fn computed(&mut self, like: ValueId) -> ValueId {
         let name = fresh_name(&self.values[like.index()].name, self.values.len());
-        self.add(Value { name, dtype: None, shape: None, role: Role::Computed })
+        self.add(Value::computed(name))
     }
 
     fn add(&mut self, value: Value) -> ValueId {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use sunmao_graph::fold::NoWeights;
-use sunmao_graph::{DType, Dim, Graph, Node, Role, Value};
+use sunmao_graph::{Container, DType, Dim, Graph, Node, Role, Value};
 use sunmao_host::device::Selector;
 use sunmao_host::engine::{Executor, Layout, Run};
 use sunmao_host::plan::{self, Plan};
@@ -37,7 +37,13 @@ fn chain(length: usize) -> Graph {
     let mut graph = Graph::default();
     let value = |graph: &mut Graph, role: Role| {
         let name = format!("v{}", graph.values.len());
-        graph.add_value(Value { name, dtype: Some(DType::F32), shape: Some(vec![Dim::Known(64)]), role })
+        graph.add_value(Value {
+            name,
+            dtype: Some(DType::F32),
+            shape: Some(vec![Dim::Known(64)]),
+            container: Container::Tensor,
+            role,
+        })
     };
     let mut last = value(&mut graph, Role::Input);
     graph.inputs.push(last);

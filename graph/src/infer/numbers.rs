@@ -37,6 +37,28 @@ pub(super) fn follow(scope: &Scope<'_>, mut facts: Vec<Fact>) -> Vec<Fact> {
     facts
 }
 
+/// Whether elements are followed through an operator, input by input. Reductions are not among them: a content stands for many others behind one.
+pub(crate) fn is_followed(op: &str) -> bool {
+    matches!(
+        op,
+        "Identity"
+            | "Reshape"
+            | "Squeeze"
+            | "Unsqueeze"
+            | "Flatten"
+            | "Cast"
+            | "Concat"
+            | "Gather"
+            | "Slice"
+            | "Split"
+            | "Transpose"
+            | "ConstantOfShape"
+            | "Expand"
+            | "Where"
+    ) || is_unary(op)
+        || is_binary(op)
+}
+
 fn follows(dtype: DType) -> bool {
     matches!(dtype, DType::I64 | DType::I32 | DType::Bool | DType::F32 | DType::F64)
 }

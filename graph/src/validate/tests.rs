@@ -176,7 +176,7 @@ mod hostile {
             changed(|graph| {
                 graph.values[1].name = "x".to_owned();
                 graph.values[2].name = String::new();
-                graph.add_value(Value { name: "n".repeat(5000), dtype: None, shape: None, role: Role::Computed });
+                graph.add_value(Value::computed("n".repeat(5000)));
             }),
             expect![[r#"
                 the model is not valid:
@@ -278,7 +278,13 @@ mod hostile {
 
     fn with_constant(dtype: Option<DType>, shape: Option<Vec<Dim>>, content: Content) -> Graph {
         changed(|graph| {
-            graph.add_value(Value { name: "c".to_owned(), dtype, shape, role: Role::Constant(content) });
+            graph.add_value(Value {
+                name: "c".to_owned(),
+                dtype,
+                shape,
+                container: Container::Tensor,
+                role: Role::Constant(content),
+            });
         })
     }
 

@@ -95,9 +95,10 @@ impl ConstantStore {
             region.seal()?;
             executor.mapping().map(start, &region, 0, region.bytes(), Sharing::CopyOnWrite)?;
             self.segments.push(Arc::new(Segment { at: start, region }));
-            self.placed.extend(fresh_at);
             self.end = end;
         }
+        // Constants of no bytes have a place too.
+        self.placed.extend(fresh_at);
         Ok(keys.iter().map(|key| self.placed[key]).collect())
     }
 }

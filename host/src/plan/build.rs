@@ -50,7 +50,13 @@ pub fn build(
         let operation = operation(&graph, node, weights)?;
         match placer.place(&node.name, &operation) {
             Ok(placed) => builder.add(node, operation, placed)?,
-            Err(error @ DeviceError::Unsupported { .. }) => refused.push(error.to_string()),
+            Err(error @ DeviceError::Unsupported { .. }) => {
+                refused.push(error.to_string());
+                // So that those who read its results are heard too.
+                for &output in node.outputs.iter().flatten() {
+                    builder.lifetimes.place(output, 0, 0);
+                }
+            }
             Err(error) => return Err(error.into()),
         }
     }

@@ -4,7 +4,7 @@ use super::{Argument, Options, Plan, Step, build};
 use crate::device::{DeviceError, Place, Placed, Placer};
 use expect_test::{Expect, expect};
 use sunmao_graph::fold::NoWeights;
-use sunmao_graph::{Content, DType, Dim, Graph, Node, Role, Value, ValueId};
+use sunmao_graph::{Container, Content, DType, Dim, Graph, Node, Role, Value, ValueId};
 use sunmao_plugin_sdk::abi;
 
 /// Says yes to everything, except to what `refuses` names; operators in `native` go to the portable kernels.
@@ -40,7 +40,7 @@ fn graph() -> Graph {
     let mut graph = Graph::default();
     let mut value = |name: &str, shape: &[u64], role: Role| {
         let shape = Some(shape.iter().map(|&n| Dim::Known(n)).collect());
-        graph.add_value(Value { name: name.into(), dtype: Some(DType::F32), shape, role })
+        graph.add_value(Value { name: name.into(), dtype: Some(DType::F32), shape, container: Container::Tensor, role })
     };
     let bytes = |count: usize| Role::Constant(Content::Bytes(vec![0u8; count].into()));
     let x = value("x", &[64], Role::Input);

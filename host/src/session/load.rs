@@ -4,6 +4,7 @@ use super::{Session, TensorSpec};
 use crate::device::{Registry, UnknownChip};
 use crate::engine::{EngineError, PortableEvaluator};
 use crate::import::{ImportError, ImportOptions, import};
+use crate::program::{Machine, MachineOptions, PlanFailure};
 use crate::scheduler::Team;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -68,28 +69,30 @@ impl Session {
         }
         let in_graph = |error| LoadError::Graph { path: path.to_path_buf(), error: Box::new(error) };
         let graph = optimise::prepare(imported.graph, &imported.weights, &mut PortableEvaluator).map_err(in_graph)?;
-        let inputs = specs(&graph, &graph.inputs);
-        let outputs = specs(&graph, &graph.outputs);
-        let session = Session::new(graph, imported.weights, inputs, outputs, chip, host.team.clone(), options);
+        let inputs = specs(&graph, &graph.inputs).map_err(in_graph)?;
+        let outputs = specs(&graph, &graph.outputs).map_err(in_graph)?;
+        let Options { threads, fast_paths, strict, .. } = options;
+        let options = MachineOptions { threads, fast_paths, strict };
+        let (machine, program) =
+            Machine::new(graph, imported.weights, chip, host.team.clone(), options).map_err(in_graph)?;
+        let session = Session::new(inputs, outputs, program, machine);
         if let Some(shapes) = session.shapes_when_known() {
             let error = |error| LoadError::Engine { path: path.to_path_buf(), error };
-            session.prepare_for(&shapes).map_err(|failed| match failed.into_engine() {
-                Ok(engine) => error(engine),
-                Err(graph) => in_graph(graph),
+            session.prepare_for(&shapes).map_err(|failed| match failed {
+                PlanFailure::Engine(engine) => error(engine),
+                PlanFailure::Graph(graph) => in_graph(graph),
             })?;
         }
         Ok(session)
     }
 }
 
-fn specs(graph: &Graph, values: &[ValueId]) -> Vec<TensorSpec> {
+fn specs(graph: &Graph, values: &[ValueId]) -> Result<Vec<TensorSpec>, GraphError> {
     let spec = |&id: &ValueId| {
         let value = graph.value(id);
-        TensorSpec {
-            name: value.name.clone(),
-            dtype: value.dtype.expect("inference gave every value of a checked graph a type"),
-            shape: value.shape.iter().flatten().map(|dim| dim.known()).collect(),
-        }
+        let name = value.name.clone();
+        let Some(dtype) = value.dtype else { return Err(GraphError::Untyped { value: name }) };
+        Ok(TensorSpec { name, dtype, shape: value.shape.iter().flatten().map(|dim| dim.known()).collect() })
     };
     values.iter().map(spec).collect()
 }

@@ -10,6 +10,7 @@ const ORDER: &[&str] = &[
     "catalog",
     "formats",
     "session",
+    "program",
     "scheduler",
     "engine",
     "host_ops",
