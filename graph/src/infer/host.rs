@@ -156,3 +156,77 @@ fn trained(scope: &Scope<'_>) -> Facts {
         .map(fact)
         .collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::graph;
+    use crate::{infer, text, validate};
+
+    /// The types of a graph's outputs, or what is wrong.
+    #[track_caller]
+    fn check(lines: &str, expected: &str) {
+        let mut graph = validate::validate(graph(lines)).unwrap_or_else(|errors| panic!("{errors}"));
+        let types = match infer::infer(&mut graph) {
+            Ok(()) => {
+                let types = graph.outputs.iter().map(|id| text::type_text(graph.value(*id), &graph.symbols));
+                types.collect::<Vec<_>>().join(" ")
+            }
+            Err(error) => error.what,
+        };
+        assert_eq!(types, expected, "{lines}");
+    }
+
+    #[test]
+    fn lengths_that_follow_from_data_are_open() {
+        check(
+            "input x f32[N,3]\n y, i, j, c = Unique(x) axis=0\n output y\n output i\n output j\n output c",
+            "f32[?,3] i64[?] i64[N] i64[?]",
+        );
+        check("input x f32[2,3]\n y, i, j = Unique(x)\n output y\n output j", "f32[?] i64[6]");
+        check("input x f32[]\n y = NonZero(x)\n output y", "i64[0,?]");
+        check("opset 20\n input x u8[N]\n y = ImageDecoder(x) pixel_format=Grayscale\n output y", "u8[?,?,1]");
+    }
+
+    #[test]
+    fn strings() {
+        check("opset 20\n input x string[N,1]\n input y string[3]\n z = StringConcat(x, y)\n output z", "string[N,3]");
+        check(
+            "opset 20\n input x string[N]\n y, z = StringSplit(x)\n m = RegexFullMatch(x) pattern=a.*\n output y\n output z\n output m",
+            "string[N,?] i64[N] bool[N]",
+        );
+        check("input x string[1,4]\n y = StringNormalizer(x)\n output y", "string[1,?]");
+        check("opset 20\n input x f32[1]\n y = StringSplit(x)\n output y", "works on strings and got f32 as input 0");
+    }
+
+    #[test]
+    fn other_domains() {
+        check("input x f32[N,4]\n input i i64[2]\n y = ai.onnx.ml.ArrayFeatureExtractor(x, i)\n output y", "f32[N,2]");
+        check("input x f32[4]\n input i i64[1,2]\n y = ai.onnx.ml.ArrayFeatureExtractor(x, i)\n output y", "f32[1,2]");
+        let step = |inputs: &str| {
+            format!(
+                "opset 1\n input r f32[]\n input t i64[]\n input x f32[2]\n a, b = ai.onnx.preview.training.Adagrad({inputs})\n output a\n output b"
+            )
+        };
+        check(&step("r, t, x, x, x"), "f32[2] f32[2]");
+        check(&step("r, t, x, x"), "needs 3 inputs for each tensor behind the first two and got 2 in all");
+    }
+
+    #[test]
+    fn tensors_in_attributes_are_inputs() {
+        let raw = graph(
+            "opset 5
+            input x f64[N,2]
+            const weights f64[4] = 1
+            const modes u8[3] = 0
+            const splits f64[3] = 2
+            y = ai.onnx.ml.TreeEnsemble(x) leaf_weights=@weights nodes_modes=@modes nodes_splits=@splits nodes_hitrates=@splits leaf_targetids=[0,1,0,1] n_targets=2 nodes_falseleafs=[0,1,1] nodes_falsenodeids=[2,2,3] nodes_featureids=[0,0,0] nodes_trueleafs=[0,1,1] nodes_truenodeids=[1,0,1] tree_roots=[0]
+            output y",
+        );
+        let mut graph = validate::validate(raw).unwrap_or_else(|errors| panic!("{errors}"));
+        infer::infer(&mut graph).expect("infers");
+        let names: Vec<&str> =
+            graph.nodes[0].inputs.iter().flatten().map(|id| graph.value(*id).name.as_str()).collect();
+        assert_eq!(names, ["x", "weights", "modes", "splits"]);
+        assert_eq!(text::type_text(graph.value(graph.outputs[0]), &graph.symbols), "f64[N,2]");
+    }
+}

@@ -40,6 +40,8 @@ fn translated(pattern: &str) -> String {
     let mut result = String::with_capacity(pattern.len() + 16);
     let mut rest = pattern;
     let mut in_class = false;
+    // Whether nothing stands in the brackets yet: a hyphen there is itself.
+    let mut class_is_empty = false;
     while let Some(first) = rest.chars().next() {
         if let Some(literal) = rest.strip_prefix(r"\Q") {
             let (literal, behind) = literal.split_once(r"\E").unwrap_or((literal, ""));
@@ -67,9 +69,15 @@ fn translated(pattern: &str) -> String {
             "[]" => result.push_str(r"[\]"),
             "[^]" => result.push_str(r"[^\]"),
             "[" | "&" | "~" if in_class => result.extend(["\\", token]),
-            "-" if in_class && rest.starts_with('-') => result.push_str(r"\-"),
+            "-" if in_class && class_is_empty => result.push_str(r"\-"),
+            "-" if in_class && rest.starts_with('-') => {
+                // A range that ends with a hyphen.
+                result.push_str(r"-\-");
+                rest = &rest[1..];
+            }
             token => result.push_str(token),
         }
+        class_is_empty = first == '[' && !in_class && !token.ends_with(']');
         match first {
             '[' => in_class = true,
             ']' => in_class = false,
@@ -121,6 +129,7 @@ mod tests {
         check("[^]a]", &[("]", false), ("b", true)]);
         check("[a&&b]+", &[("&", true), ("ab&", true)]);
         check("[+--]", &[("+", true), (",", true), ("-", true), (".", false)]);
+        check("[--/]", &[("-", true), (".", true), ("/", true), ("0", false)]);
         check("[[:alpha:]]+", &[("ab", true), ("a1", false)]);
         check(r"\Qa.b\E.", &[("a.bc", true), ("axbc", false)]);
         check(".", &[("é", true), ("\n", false)]);
