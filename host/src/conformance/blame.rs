@@ -59,7 +59,7 @@ fn engine(error: &EngineError) -> Verdict {
 }
 
 /// `refusal`: what it is when the plugin answers with an error of the ABI.
-fn plugin(error: &PluginError, refusal: Verdict) -> Verdict {
+pub(super) fn plugin(error: &PluginError, refusal: Verdict) -> Verdict {
     match error {
         PluginError::Deadline { .. } => Verdict::Timeout,
         PluginError::Trap { .. } | PluginError::Dead => Verdict::Crash,

@@ -7,6 +7,7 @@
 mod answer;
 mod blame;
 mod examine;
+pub mod kernels;
 mod model_file;
 pub mod onnx;
 mod runner;
@@ -21,7 +22,7 @@ use sunmao_conformance::{CaseFacts, Outcome};
 
 /// All suites, in the order in which they are run and reported.
 pub fn suites() -> Vec<Arc<dyn Suite>> {
-    vec![Arc::new(onnx::OnnxNodes)]
+    vec![Arc::new(onnx::OnnxNodes), Arc::new(kernels::Property::default()), Arc::new(kernels::Graphs)]
 }
 
 /// A set of cases, and how one of them is run.
