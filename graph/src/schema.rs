@@ -1,7 +1,7 @@
 //! What every operator looks like: its revisions, how many operands, which attributes, at the one frozen revision.
 //!
 //! The tables beside this file follow the ONNX operator specification, opsets 7 to 28. The frozen (canonical) revision of an operator is
-//! the newest whose form differs from the one before, as of opset 24, or a later one up to opset 16 that only admits more types.
+//! the newest whose form differs from the one before, or a later one up to opset 16 that only admits more types.
 //! `upgrade` brings older forms to it; what an operator does with its operands is `infer`'s and the kernels' business.
 
 mod elementwise;
