@@ -1,7 +1,7 @@
 //! What every operator looks like: its revisions, how many operands, which attributes, at the one frozen revision.
 //!
 //! The tables beside this file follow the ONNX operator specification, opsets 7 to 28. The frozen (canonical) revision of an operator is
-//! the newest whose form differs from the one before, as of opset 24, or a later one up to opset 16 that only admits more types.
+//! the newest whose form differs from the one before, or a later one up to opset 16 that only admits more types.
 //! `upgrade` brings older forms to it; what an operator does with its operands is `infer`'s and the kernels' business.
 
 mod control;
@@ -165,13 +165,14 @@ pub fn find(op: &str) -> Option<&'static Schema> {
 /// The operator of that name, and the revision that holds at the opset of its domain.
 pub fn lookup(op: &str, opset: u16) -> Result<(&'static Schema, u16), LookupError> {
     let schema = find(op).ok_or_else(|| LookupError::Unknown { op: op.to_owned() })?;
+    let revision = schema.revision_at(opset);
+    let unchanged = opset < OPSET_MIN && revision.is_some() && revision == schema.revision_at(OPSET_MIN);
     // Other domains count their own versions.
-    let known = op.contains('.') || (OPSET_MIN..=OPSET_MAX).contains(&opset);
-    let unchanged = opset < OPSET_MIN && schema.revision_at(opset) == schema.revision_at(OPSET_MIN);
-    if !known && !(unchanged && schema.revision_at(opset).is_some()) {
+    let read = op.contains('.') || unchanged || (OPSET_MIN..=OPSET_MAX).contains(&opset);
+    if !read {
         return Err(LookupError::Opset { opset });
     }
-    let revision = schema.revision_at(opset).ok_or_else(|| LookupError::TooNew {
+    let revision = revision.ok_or_else(|| LookupError::TooNew {
         op: op.to_owned(),
         since: schema.revisions.first().copied().unwrap_or_default(),
         opset,
