@@ -9,9 +9,12 @@ mod algebra;
 mod decompose;
 mod einsum;
 mod language;
+mod loss;
 mod neutral;
 mod node_facts;
+mod packed;
 mod pooling;
+mod quantised;
 mod sharing;
 mod spectral;
 mod views;
@@ -41,6 +44,9 @@ fn all() -> impl Iterator<Item = &'static Rule> {
         einsum::RULES,
         language::RULES,
         spectral::RULES,
+        loss::RULES,
+        packed::RULES,
+        quantised::RULES,
     ]
     .into_iter()
     .flatten()

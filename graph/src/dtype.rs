@@ -78,6 +78,12 @@ dtypes! {
     I4 = 22, "i4", 4;
     /// 4-bit float.
     F4E2M1 = 23, "f4e2m1", 4;
+    /// A power of two: the exponent of a shared scale, without sign or mantissa.
+    F8E8M0 = 24, "f8e8m0", 8;
+    /// Unsigned 2 bits, four to a byte, the first in the lowest bits.
+    U2 = 25, "u2", 2;
+    /// Signed 2 bits.
+    I2 = 26, "i2", 2;
     /// GGUF blocks of 32 numbers of 4 bits with one scale.
     Q4_0 = 0x100, "q4_0", 0;
     /// GGUF blocks of 256 numbers of 4 bits in eight groups.
@@ -122,7 +128,7 @@ impl DType {
     /// Whether it is a floating-point type (real).
     pub fn is_float(self) -> bool {
         use DType::*;
-        matches!(self, F32 | F16 | F64 | BF16 | F8E4M3FN | F8E4M3FNUZ | F8E5M2 | F8E5M2FNUZ | F4E2M1)
+        matches!(self, F32 | F16 | F64 | BF16 | F8E4M3FN | F8E4M3FNUZ | F8E5M2 | F8E5M2FNUZ | F4E2M1 | F8E8M0)
     }
 }
 

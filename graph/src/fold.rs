@@ -3,11 +3,12 @@
 //! Small integer arithmetic follows from inference; everything else goes to an evaluator that the caller brings (the host runs the
 //! portable kernels). Weights are read only when an operator on constants alone needs them.
 
+use crate::edit::{fresh_name, new_node};
 use crate::error::GraphError;
 use crate::infer::{Elem, Inference};
 use crate::tensor::{Tensor, TensorType, elements};
 use crate::text::quoted;
-use crate::{Content, DType, Graph, Node, Role, Value, Weight};
+use crate::{Content, DType, Graph, Node, Role, Value, ValueId, Weight};
 use std::sync::Arc;
 
 /// Constants of at most this many bytes are held by the graph itself: kernels settle axes, shapes and bounds by them.
@@ -116,16 +117,24 @@ pub(crate) fn fold(
     let mut folded = 0;
     let mut kept = Vec::with_capacity(graph.nodes.len());
     for node in std::mem::take(&mut graph.nodes) {
-        // A model's output stays computed, so that a plan need not copy constants.
-        let wanted = !node.outputs.iter().flatten().any(|id| is_output[id.index()]);
-        let tensors = if wanted { tensors_of(graph, inference, weights, evaluator, &node, held)? } else { None };
+        let is_made = |id: &ValueId| is_output[id.index()];
+        // As far as it can be folded, this is.
+        let settled = node.op == "Identity" && node.outputs.iter().flatten().any(is_made);
+        let tensors = if settled { None } else { tensors_of(graph, inference, weights, evaluator, &node, held)? };
         match tensors {
             None => kept.push(node),
             Some(tensors) => {
                 for (id, tensor) in node.outputs.iter().flatten().zip(tensors) {
                     held = held.saturating_add(tensor.bytes.len() as u64);
-                    graph.values[id.index()].role = Role::Constant(Content::Bytes(tensor.bytes));
                     folded += 1;
+                    if is_made(id) {
+                        // A model's output stays computed, so that a plan has something to run for it.
+                        let name = fresh_name(&graph.value(*id).name, graph.values.len());
+                        let constant = graph.add_value(tensor.into_value(name));
+                        kept.push(new_node(&node.name, "Identity", &[Some(constant)], &[Some(*id)], &[]));
+                    } else {
+                        graph.values[id.index()].role = Role::Constant(Content::Bytes(tensor.bytes));
+                    }
                 }
             }
         }

@@ -7,6 +7,7 @@
 mod einsum;
 mod elementwise;
 mod layout;
+mod loss;
 mod network;
 mod numbers;
 mod product;
@@ -333,6 +334,7 @@ fn rule(scope: &Scope<'_>) -> Facts {
         op if spectral::covers(op) => spectral::infer(scope),
         op if unfold::covers(op) => unfold::infer(scope),
         op if select::covers(op) => select::infer(scope),
+        op if loss::covers(op) => loss::infer(scope),
         // In the schema, but its shapes follow from data or nobody has needed them yet.
         _ => Ok(vec![]),
     }?;

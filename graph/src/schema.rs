@@ -13,7 +13,7 @@ use crate::Attribute;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-/// Oldest ONNX opset that is read.
+/// Oldest ONNX opset that is read. Before it, operators are read that have not changed until then.
 pub const OPSET_MIN: u16 = 7;
 /// Newest ONNX opset that is read.
 pub const OPSET_MAX: u16 = 28;
@@ -160,11 +160,14 @@ pub fn find(op: &str) -> Option<&'static Schema> {
 /// The operator of that name, and the revision that holds at the opset of its domain.
 pub fn lookup(op: &str, opset: u16) -> Result<(&'static Schema, u16), LookupError> {
     let schema = find(op).ok_or_else(|| LookupError::Unknown { op: op.to_owned() })?;
+    let revision = schema.revision_at(opset);
+    let unchanged = opset < OPSET_MIN && revision.is_some() && revision == schema.revision_at(OPSET_MIN);
     // Other domains count their own versions.
-    if !op.contains('.') && !(OPSET_MIN..=OPSET_MAX).contains(&opset) {
+    let read = op.contains('.') || unchanged || (OPSET_MIN..=OPSET_MAX).contains(&opset);
+    if !read {
         return Err(LookupError::Opset { opset });
     }
-    let revision = schema.revision_at(opset).ok_or_else(|| LookupError::TooNew {
+    let revision = revision.ok_or_else(|| LookupError::TooNew {
         op: op.to_owned(),
         since: schema.revisions.first().copied().unwrap_or_default(),
         opset,
@@ -230,5 +233,6 @@ mod tests {
         assert!(matches!(lookup("Gelu", 17), Err(LookupError::TooNew { since: 20, .. })));
         assert!(matches!(lookup("com.microsoft.FusedConv", 1), Err(LookupError::Unknown { .. })));
         assert!(matches!(lookup("Add", 6), Err(LookupError::Opset { .. })));
+        assert_eq!(lookup("Not", 1).expect("the same since opset 1").1, 1);
     }
 }

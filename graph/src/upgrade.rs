@@ -60,6 +60,7 @@ impl Step<'_> {
             "Constant" => return self.constant(node).map(|()| vec![]),
             "Softmax" | "LogSoftmax" | "Hardmax" if revision < 13 => return self.softmax(node),
             "GroupNormalization" if revision < 21 => return self.group_normalization(node),
+            "Dropout" if revision < 10 && node.output(1).is_some() => return self.dropout(node, revision),
             _ => {}
         }
         self.in_place(&mut node, revision)?;
@@ -147,19 +148,6 @@ impl Step<'_> {
                 }
             }
             "Scatter" => node.op = "ScatterElements".to_owned(),
-            "Cast" | "CastLike" => {
-                // Only for f8e8m0, which is not read.
-                node.attributes.remove("round_mode");
-            }
-            "Range" => {
-                node.attributes.remove("stash_type");
-            }
-            "SpaceToDepth" => {
-                if node.text("mode").is_some_and(|mode| mode != "DCR") {
-                    return Err(("has a mode other than DCR".to_owned(), "export the model with opset 24 or earlier"));
-                }
-                node.attributes.remove("mode");
-            }
             "GridSample" => {
                 let renamed = match node.text("mode") {
                     Some("bilinear") => Some("linear"),
@@ -282,6 +270,21 @@ impl Step<'_> {
         }
         nodes.push(node);
         Ok(nodes)
+    }
+
+    /// The mask was of the data's type once.
+    fn dropout(&mut self, mut node: Node, revision: u16) -> Result<Vec<Node>, Refusal> {
+        self.in_place(&mut node, revision)?;
+        let (Some(input), Some(mask)) = (node.input(0), node.output(1)) else { return Ok(vec![node]) };
+        let kept = self.computed(mask);
+        node.outputs[1] = Some(kept);
+        let cast = Node {
+            op: "CastLike".to_owned(),
+            inputs: vec![Some(kept), Some(input)],
+            outputs: vec![Some(mask)],
+            ..node.clone_head()
+        };
+        Ok(vec![node, cast])
     }
 
     fn computed(&mut self, like: ValueId) -> ValueId {

@@ -116,7 +116,7 @@ fn outputs_stay_computed() {
     let graph = prepare(raw, &NOTHING, &mut NoEvaluator).expect("prepared");
     expect![[r#"
         input %x: f32[2,3]
-        %s: i64[2] = Shape(%x) {start=0}  // s
+        %s: i64[2] = Identity(const i64[2] [2,3])  // s
         output %s
     "#]]
     .assert_eq(&graph.to_string());

@@ -444,3 +444,29 @@ fn dots_in_an_equation_stand_for_the_axes_that_are_left() {
         expect!["node `y` (Einsum) has `k` in the result of its equation alone; its inputs are f32[2,3]"],
     );
 }
+
+#[test]
+fn bits_are_seen_as_types_of_their_size() {
+    check("opset 26\n input x f16[N,2]\n y = BitCast(x) to=5\n output y", expect!["i16[N,2]"]);
+    check(
+        "opset 26\n input x f16[2]\n y = BitCast(x) to=1\n output y",
+        expect!["node `y` (BitCast) sees the bits of f16 as f32, which has another size; its inputs are f16[2]"],
+    );
+}
+
+#[test]
+fn losses_have_the_shape_of_their_labels() {
+    let loss = |labels: &str, reduction: &str| {
+        format!(
+            "input x f32[N,4,5]\n input t i64{labels}\n y = NegativeLogLikelihoodLoss(x, t) reduction={reduction}\n output y"
+        )
+    };
+    check(&loss("[N,5]", "none"), expect!["f32[N,5]"]);
+    check(&loss("[N,5]", "mean"), expect!["f32[]"]);
+    check(
+        &loss("[N,6]", "sum"),
+        expect![
+            "node `y` (NegativeLogLikelihoodLoss) has 6 labels on an axis of 5 scores; its inputs are f32[N,4,5], i64[N,6]"
+        ],
+    );
+}

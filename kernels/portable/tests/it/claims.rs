@@ -1,11 +1,11 @@
 //! The table is a promise: for every row, every signature and both ends of its range of revisions, a sample operation is accepted and runs.
 
-use crate::harness::{Case, Tensor, element_bytes};
+use crate::harness::{Case, Tensor, dense_bytes};
 use sunmao_plugin_sdk::abi::{Attribute, OperatorSupport, Signature};
 
 /// Zeros of a type; as numbers they are valid in every operator.
 fn zeros(dtype: u16, shape: &[usize]) -> Tensor {
-    Tensor { dtype, shape: shape.to_vec(), bytes: vec![0; shape.iter().product::<usize>() * element_bytes(dtype)] }
+    Tensor { dtype, shape: shape.to_vec(), bytes: vec![0; dense_bytes(dtype, shape)] }
 }
 
 /// Ones, for divisors.
@@ -122,6 +122,19 @@ fn sample(op: &str, revision: u16, types: &Signature) -> Case {
         "Where" => case.input(first(&[2])).input(zero(1, &[2])).input(zero(2, &[1])).output(output[0], &[2]),
         "Clip" => case.input(first(&[4])).constant(zero(1, &[])).input(zero(2, &[])).output(output[0], &[4]),
         "Cast" => case.integer("to", output[0].into()).input(first(&[2, 3])).output(output[0], &[2, 3]),
+        "Range" => case.input(first(&[])).input(zero(1, &[])).input(ones(input[2], &[])).output(output[0], &[3]),
+        "ReverseSequence" => case.input(first(&[3, 2, 2])).input(zero(1, &[2])).output(output[0], &[3, 2, 2]),
+        "QLinearMatMul" | "QLinearConv" => {
+            let shapes: [&[usize]; 2] =
+                if op == "QLinearConv" { [&[1, 2, 5], &[4, 2, 3]] } else { [&[1, 3, 5], &[5, 3]] };
+            let case = case.input(first(shapes[0])).input(ones(input[1], &[])).input(zero(2, &[]));
+            let case = case.input(zero(3, shapes[1])).input(ones(input[4], &[])).input(zero(5, &[]));
+            let case = case.input(ones(input[6], &[])).input(zero(7, &[]));
+            if op == "QLinearConv" {
+                return case.input(zero(8, &[4])).output(output[0], &[1, 4, 3]);
+            }
+            case.output(output[0], &[1, 3, 3])
+        }
         name if name.starts_with("Reduce") => {
             let case = case.integer("keepdims", 1).input(first(&[2, 3]));
             case.constant(integers(input[1], &[-1])).output(output[0], &[2, 1])

@@ -11,6 +11,7 @@ mod indexing;
 mod integers;
 mod matrices;
 mod moves;
+mod narrow;
 mod normalisations;
 mod oracle;
 mod places;
