@@ -167,14 +167,6 @@ impl<'a> Bindings<'a> {
         Ok(Input::new(view.offset, view.slotted, elements(view)))
     }
 
-    /// Input `index`, of a block format, as its bytes.
-    pub fn blocks(&self, index: usize) -> Result<Input<u8>> {
-        let view = self.view(index, index < self.operation.inputs.len())?;
-        let bytes = block_of(view.dtype).and_then(|_| bytes_of(view.dtype, &view.shape));
-        let bytes = bytes.ok_or_else(|| Error::invalid("a block format was expected").at(index))?;
-        Ok(Input::new(view.offset, view.slotted, bytes as usize))
-    }
-
     /// Output `index` as the bits of its elements.
     pub fn output_bits<T: Element>(&self, index: usize) -> Result<Output<T>> {
         let at = self.operation.inputs.len() + index;

@@ -1,13 +1,12 @@
 //! Operators of language models, in the core's words.
 
 use super::node_facts::float;
-use crate::edit::{Editor, Rewrite, Rule, Sketch};
+use crate::edit::{Editor, Rewrite, Rule};
 use crate::tensor::Tensor;
 use crate::{Attribute, Dim, Node};
 
 pub(super) const RULES: &[Rule] = &[
     Rule { name: "flex-attention-to-attention", ops: &["ai.onnx.preview.FlexAttention"], apply: flex_attention },
-    Rule { name: "swiglu-to-swish", ops: &["SwiGLU"], apply: swiglu },
     Rule { name: "causal-convolution-to-core", ops: &["CausalConvWithState"], apply: causal_convolution },
 ];
 
@@ -22,14 +21,6 @@ fn flex_attention(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
     }
     let inputs: Vec<_> = node.inputs[..node.own_inputs()].to_vec();
     Ok(Some(vec![editor.node(node, "Attention", &inputs, &node.outputs, &attributes)]))
-}
-
-fn swiglu(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
-    let (Some(gate), Some(value)) = (node.input(0), node.input(1)) else { return Ok(None) };
-    let alpha = Attribute::Number(node.number("alpha").unwrap_or(1.0));
-    let Some(mut sketch) = Sketch::new(editor, node) else { return Ok(None) };
-    let swish = sketch.op("Swish", &[gate], &[("alpha", alpha)]);
-    sketch.finish("Mul", &[swish, value], &[])
 }
 
 /// The state goes before the input; a convolution of each channel runs over both, and the end of both is the next state.
@@ -130,21 +121,6 @@ mod tests {
                 %y: f32[1,4,S,8] = Attention(%q, %k, %k) {is_causal=0, left_window_size=-1, qk_matmul_output_mode=0, right_window_size=-1, scale=0.5, softcap=0.0}  // y
                 output %y
             "#]],
-        );
-    }
-
-    #[test]
-    fn gates_are_swish_times_value() {
-        check(
-            "opset 28\n input a f32[N]\n input b f32[N]\n y = SwiGLU(a, b) alpha=1.5\n output y",
-            expect![[r#"
-            symbol N: 0..
-            input %a: f32[N]
-            input %b: f32[N]
-            %y~3: f32[N] = Swish(%a) {alpha=1.5}  // y
-            %y: f32[N] = Mul(%y~3, %b)  // y
-            output %y
-        "#]],
         );
     }
 }

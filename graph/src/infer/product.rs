@@ -16,7 +16,6 @@ pub(super) fn covers(op: &str) -> bool {
             | "ai.onnx.preview.FlexAttention"
             | "LinearAttention"
             | "CausalConvWithState"
-            | "SwiGLU"
             | "RotaryEmbedding"
             | "TensorScatter"
             | "LSTM"

@@ -32,7 +32,6 @@ pub(super) const TABLE: &[Schema] = &[
     op("RotaryEmbedding", &[23], 23, (3, 4), (1, 1), &[integer("interleaved", 0), optional("num_heads", Kind::Integer), integer("rotary_embedding_dim", 0)]),
     op("LinearAttention", &[27], 27, (3, 6), (1, 2), &[integer("chunk_size", 64), required("kv_num_heads", Kind::Integer), required("q_num_heads", Kind::Integer), number("scale", 0.0), text("update_rule", "gated_delta")]),
     op("CausalConvWithState", &[27], 27, (2, 4), (1, 2), &[text("activation", "none")]),
-    op("SwiGLU", &[28], 28, (2, 2), (1, 1), &[number("alpha", 1.0)]),
     // Its attributes `score_mod` and `prob_mod` are blocks; without them it is an Attention.
     op("ai.onnx.preview.FlexAttention", &[1], 1, (3, 3), (1, 1), &[optional("scale", Kind::Number), optional("softmax_precision", Kind::Integer)]),
     op("TensorScatter", &[24], 24, (2, 3), (1, 1), &[integer("axis", -2), text("mode", "linear")]),

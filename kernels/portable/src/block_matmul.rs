@@ -43,7 +43,7 @@ fn block_matmul(op: Op<'_>) -> Result<Box<dyn Kernel>> {
     dispatch!(op.input(0)?.dtype, floats, S => {
         kernel(needs(work, columns), move |bindings| {
             type E<S> = <S as Stored>::Element;
-            let (x, w) = (bindings.input::<E<S>>(0)?, bindings.blocks(1)?);
+            let (x, w) = (bindings.input::<E<S>>(0)?, bindings.input_bytes(1)?);
             let bias = if bindings.has_input(2) { Some(bindings.input::<E<S>>(2)?) } else { None };
             let y = bindings.output::<E<S>>(0)?;
             Ok(Box::new(move |call: &Call| {

@@ -10,7 +10,7 @@ use crate::strided::{MAX_AXES, Strided, count, dense_strides};
 use crate::table::{LATEST, Row, same};
 use std::collections::BTreeMap;
 use sunmao_plugin_sdk::abi::Tolerance;
-use sunmao_plugin_sdk::{Call, Input, Kernel, Reader, Result};
+use sunmao_plugin_sdk::{Call, Input, Kernel, Result};
 
 pub(crate) fn rows() -> Vec<Row> {
     vec![Row::new("Einsum", (12, LATEST), same(1, 1, NUMBERS), Tolerance::Accumulate(1.0), einsum)]
@@ -45,11 +45,17 @@ fn names(op: Op<'_>, term: &str, rank: Option<usize>, dots: usize) -> Result<Vec
     if fits && plain { Ok(names) } else { Err(unreadable()) }
 }
 
+/// How an operand is walked: for an output, and for a place in its sum.
+#[derive(Clone, Copy)]
+struct Walks {
+    outer: Strided,
+    inner: Strided,
+}
+
 struct Plan {
     outputs: usize,
     sums: usize,
-    /// For each operand: its elements for an output, and for a place in the sum.
-    walks: Vec<(Strided, Strided)>,
+    walks: Vec<Walks>,
 }
 
 fn plan(op: Op<'_>) -> Result<Plan> {
@@ -106,7 +112,7 @@ fn plan(op: Op<'_>) -> Result<Plan> {
         };
         let walk =
             |names: &[Name], sizes: &[usize]| Strided::new(sizes, &names.iter().map(stride).collect::<Vec<_>>(), 0);
-        (walk(&kept, &kept_sizes), walk(&summed, &summed_sizes))
+        Walks { outer: walk(&kept, &kept_sizes), inner: walk(&summed, &summed_sizes) }
     });
     Ok(Plan { outputs: count(&kept_sizes), sums: count(&summed_sizes), walks: walks.collect() })
 }
@@ -117,9 +123,9 @@ fn einsum(op: Op<'_>) -> Result<Box<dyn Kernel>> {
     dispatch!(op.input(0)?.dtype, numbers, S => {
         kernel(needs(work, outputs), move |bindings| {
             type E<S> = <S as Stored>::Element;
-            let bind = |(index, walks): (usize, &(Strided, Strided))| Ok((*walks, bindings.input::<E<S>>(index)?));
-            let operands: Vec<((Strided, Strided), Input<E<S>>)> =
-                walks.iter().enumerate().map(bind).collect::<Result<_>>()?;
+            let operands: Vec<Input<E<S>>> =
+                (0..walks.len()).map(|index| bindings.input(index)).collect::<Result<_>>()?;
+            let walks = walks.clone();
             let y = bindings.output::<E<S>>(0)?;
             Ok(Box::new(move |call: &Call| {
                 let y = call.write(&y);
@@ -127,9 +133,9 @@ fn einsum(op: Op<'_>) -> Result<Box<dyn Kernel>> {
                     let mut sum = <<S as Stored>::Value as Number>::Wide::ZERO;
                     for place in 0..sums {
                         let mut term = <<S as Stored>::Value as Number>::Wide::ONE;
-                        for ((outer, inner), operand) in &operands {
-                            let operand: Reader<'_, E<S>> = call.read(operand);
-                            let element = operand.get(outer.offset(at) + inner.offset(place));
+                        for (walks, operand) in walks.iter().zip(&operands) {
+                            let at = walks.outer.offset(at) + walks.inner.offset(place);
+                            let element = call.read(operand).get(at);
                             term = term.mul(S::load(element).widen());
                         }
                         sum = sum.add(term);

@@ -30,7 +30,8 @@ pub(super) struct Bound<S: Stored> {
     q: Input<S::Element>,
     k: Input<S::Element>,
     v: Input<S::Element>,
-    past: Option<(Input<S::Element>, Input<S::Element>)>,
+    past_key: Option<Input<S::Element>>,
+    past_value: Option<Input<S::Element>>,
     mask: Option<Box<dyn Source>>,
     unpadded: Option<Input<i64>>,
     y: Output<S::Element>,
@@ -41,6 +42,7 @@ pub(super) struct Bound<S: Stored> {
 impl<S: Stored> Bound<S> {
     pub(super) fn of(plan: Plan, bindings: &Bindings<'_>, wanted: [bool; 3]) -> Result<Self> {
         let input = |index| bindings.input::<S::Element>(index);
+        let past = |index| if bindings.has_input(index) { input(index).map(Some) } else { Ok(None) };
         let output = |index: usize| match wanted[index - 1] {
             true => bindings.output::<S::Element>(index).map(Some),
             false => Ok(None),
@@ -50,7 +52,8 @@ impl<S: Stored> Bound<S> {
             q: input(0)?,
             k: input(1)?,
             v: input(2)?,
-            past: if bindings.has_input(4) { Some((input(4)?, input(5)?)) } else { None },
+            past_key: past(4)?,
+            past_value: past(5)?,
             mask: plan.mask.map(|mask| source(bindings, mask.dtype, 3)).transpose()?,
             unpadded: if bindings.has_input(6) { Some(bindings.input::<i64>(6)?) } else { None },
             y: bindings.output::<S::Element>(0)?,
@@ -62,9 +65,8 @@ impl<S: Stored> Bound<S> {
     /// Past and new keys and values, one behind the other. Nothing here reads them.
     pub(super) fn write_present(&self, call: &Call) {
         let plan = &self.plan;
-        let (past_key, past_value) = (self.past.map(|past| past.0), self.past.map(|past| past.1));
         for (present, past, new, heads) in
-            [(&self.present[0], past_key, self.k, plan.k), (&self.present[1], past_value, self.v, plan.v)]
+            [(&self.present[0], &self.past_key, self.k, plan.k), (&self.present[1], &self.past_value, self.v, plan.v)]
         {
             let Some(present) = present else { continue };
             let (to, new) = (call.write(present), call.read(&new));
@@ -128,7 +130,7 @@ impl<S: Stored> Bound<S> {
             }
         }
         sums.fill(0.0);
-        let (new, past) = (call.read(&self.v), self.past.as_ref().map(|past| call.read(&past.1)));
+        let (new, past) = (call.read(&self.v), self.past_value.as_ref().map(|past| call.read(past)));
         for key in visible {
             let weight = scores.get(key);
             if weight == 0.0 {
@@ -154,7 +156,7 @@ impl<S: Stored> Bound<S> {
     ) {
         let plan = &self.plan;
         let q = call.read(&self.q).part(plan.q.row(place.batch, place.head, place.query));
-        let (new, past) = (call.read(&self.k), self.past.as_ref().map(|past| call.read(&past.0)));
+        let (new, past) = (call.read(&self.k), self.past_key.as_ref().map(|past| call.read(past)));
         let everything = !matches!(plan.shown, Shown::Nothing | Shown::Probabilities);
         for key in keys {
             if !everything && !wanted(key) {

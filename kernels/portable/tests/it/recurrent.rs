@@ -78,11 +78,11 @@ fn walk(
     let mut all = vec![0.0; STEPS * 2 * BATCHES * HIDDEN];
     let (mut last, mut cells) = (Vec::new(), Vec::new());
     for direction in 0..2 {
-        for batch in 0..BATCHES {
+        for (batch, length) in LENGTHS.into_iter().enumerate() {
             let start = (direction * BATCHES + batch) * HIDDEN;
             let mut h: Vec<f64> = first[start..start + HIDDEN].iter().map(|&x| x.into()).collect();
             let mut c = vec![0.0; HIDDEN];
-            let length = LENGTHS[batch] as usize;
+            let length = length as usize;
             for at in 0..length {
                 let at = if direction == 1 { length - 1 - at } else { at };
                 let row = (at * BATCHES + batch) * INPUTS;
