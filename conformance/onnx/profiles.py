@@ -41,20 +41,52 @@ def is_core(case):
     return set(case["operators"]) <= CORE | CANONICAL | EXTENSION
 
 
-RULES = {
-    "core-f32": ("f32, i64, i32 and bool; operators of the core, and those that the host turns into them", lambda case: is_core(case) and set(case["dtypes"]) <= PLAIN),
-    "half": ("f16 or bf16 beside the types of core-f32, same operators", lambda case: is_core(case) and set(case["dtypes"]) & HALF and set(case["dtypes"]) <= PLAIN | HALF),
-    "quant": ("quantised operators, and element types of 8 bits or fewer that are not plain bytes", lambda case: case["operators"][0] in INTEGER_MATRIX or set(case["dtypes"]) & TINY),
-    "vision": ("convolution, pooling, resizing, normalisation", lambda case: case["operators"][0] in VISION and set(case["dtypes"]) <= PLAIN | {"u8"}),
-    "llm": ("attention, rotary embedding, normalisation, activations and caches of language models", lambda case: case["operators"][0] in LLM),
-    "host-ops": ("what the host runs whatever the chip is: control flow, recurrence, sequences, strings, data-dependent shapes", lambda case: set(case["operators"]) & HOST),
-}
+def subject(case):
+    """The operator that a case is about."""
+    return case["operators"][0]
+
+
+def is_half(case):
+    types = set(case["dtypes"])
+    return is_core(case) and bool(types & HALF) and types <= PLAIN | HALF
+
+
+# Name, what it asks for, and whether it asks for a case.
+RULES = [
+    (
+        "core-f32",
+        "f32, i64, i32 and bool; operators of the core, and those that the host turns into them",
+        lambda case: is_core(case) and set(case["dtypes"]) <= PLAIN,
+    ),
+    ("half", "f16 or bf16 beside the types of core-f32, same operators", is_half),
+    (
+        "quant",
+        "quantised operators, and element types of 8 bits or fewer that are not plain bytes",
+        lambda case: subject(case) in INTEGER_MATRIX or set(case["dtypes"]) & TINY,
+    ),
+    (
+        "vision",
+        "convolution, pooling, resizing, normalisation",
+        lambda case: subject(case) in VISION and set(case["dtypes"]) <= PLAIN | {"u8"},
+    ),
+    (
+        "llm",
+        "attention, rotary embedding, normalisation, activations and caches of language models",
+        lambda case: subject(case) in LLM,
+    ),
+    (
+        "host-ops",
+        "what the host runs whatever the chip is: control flow, recurrence, sequences, strings, data-dependent shapes",
+        lambda case: set(case["operators"]) & HOST,
+    ),
+]
 
 
 def write(cases, folder):
     folder.mkdir(exist_ok=True)
-    for name, (what, belongs) in RULES.items():
+    for name, what, belongs in RULES:
         names = [case["name"] for case in cases if belongs(case)]
-        text = f"# Must-pass cases of the profile {name}: {what}.\n# Written by conformance/onnx/generate.py.\n" + "".join(f"{case}\n" for case in names)
+        head = f"# Must-pass cases of the profile {name}: {what}.\n# Written by conformance/onnx/generate.py.\n"
+        text = head + "".join(f"{case}\n" for case in names)
         (folder / f"{name}.txt").write_text(text)
         print(f"profile {name}: {len(names)}")

@@ -50,4 +50,14 @@ pub struct CaseResult {
     pub outcome: Outcome,
     /// How long it took, loading and planning included.
     pub took_ms: f64,
+    /// Why its failure is known, from the plugin's list; it is then no failure of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiver: Option<String>,
+}
+
+impl CaseResult {
+    /// Whether it is a failure of the run.
+    pub fn fails(&self) -> bool {
+        self.outcome.verdict.is_failure() && self.waiver.is_none()
+    }
 }

@@ -7,14 +7,19 @@
 mod case;
 pub mod glob;
 pub mod judge;
+mod lists;
 pub mod oracle;
+mod profile;
 pub mod property;
+pub mod report;
 mod show;
 mod store;
 mod strings;
 pub mod verdict;
 
 pub use case::{CaseFacts, CaseResult, CaseValue, DataSet};
+pub use lists::{BadList, Lists};
+pub use profile::{BEHAVIOUR_SUITE, Profile};
 pub use show::describe;
 pub use store::{Case, ONNX_NODE_CASES, Store, StoreError};
 pub use verdict::{Comparison, Outcome, Places, Verdict};

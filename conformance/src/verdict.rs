@@ -1,6 +1,6 @@
 //! What a case came to: the verdict, and what was compared to reach it.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 
 /// The verdict on one case.
@@ -57,13 +57,23 @@ pub struct Comparison {
     pub values: u64,
     /// Elements compared in all of them.
     pub elements: u64,
-    /// Largest distance seen, in units in the last place of the element type of the output; 0 where all were equal.
+    /// Largest distance seen, in units in the last place of the element type of the output; 0 where all were equal, infinite (null in JSON)
+    /// where a number was met with NaN or infinity.
+    #[serde(serialize_with = "finite", deserialize_with = "or_infinite")]
     pub worst_ulp: f64,
     /// The bound that held, in words: `exact`, `18 ULP`, `shape, type and range`.
     pub rule: String,
     /// Whether the plain rule that other runtimes are measured with would say the same; none where there is no such rule.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub as_peers: Option<bool>,
+}
+
+fn finite<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    value.is_finite().then_some(*value).serialize(serializer)
+}
+
+fn or_infinite<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::INFINITY))
 }
 
 /// Where the dispatches of a case ran.

@@ -16,6 +16,12 @@ pub enum GraphError {
     /// The request's shapes do not fit the model.
     #[error(transparent)]
     Specialise(#[from] SpecialiseError),
+    /// The element type of an input or output of the model cannot be told.
+    #[error("the element type of `{value}` does not follow from the model; declare it in the file")]
+    Untyped {
+        /// The value.
+        value: String,
+    },
     /// A weight's bytes cannot be had.
     #[error("weight {value}: {why}")]
     Weight {

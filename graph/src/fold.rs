@@ -108,18 +108,11 @@ pub(crate) fn fold(
     weights: &dyn Weights,
     evaluator: &mut dyn Evaluator,
 ) -> Result<usize, GraphError> {
-    let mut is_output = vec![false; graph.values.len()];
-    for id in &graph.outputs {
-        is_output[id.index()] = true;
-    }
     let mut held: u64 = graph.values.iter().filter_map(Value::bytes).map(|bytes| bytes.len() as u64).sum();
     let mut folded = 0;
     let mut kept = Vec::with_capacity(graph.nodes.len());
     for node in std::mem::take(&mut graph.nodes) {
-        // A model's output stays computed, so that a plan need not copy constants.
-        let wanted = !node.outputs.iter().flatten().any(|id| is_output[id.index()]);
-        let tensors = if wanted { tensors_of(graph, inference, weights, evaluator, &node, held)? } else { None };
-        match tensors {
+        match tensors_of(graph, inference, weights, evaluator, &node, held)? {
             None => kept.push(node),
             Some(tensors) => {
                 for (id, tensor) in node.outputs.iter().flatten().zip(tensors) {

@@ -91,20 +91,58 @@ pub enum Role {
     Computed,
 }
 
-/// A tensor.
+/// What tensors are packed into.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Container {
+    /// Nothing: the value is a tensor.
+    #[default]
+    Tensor,
+    /// Tensors of one element type, in order.
+    Sequence,
+    /// A tensor, or nothing.
+    Optional,
+    /// A sequence, or nothing.
+    OptionalSequence,
+}
+
+impl Container {
+    /// Its name in the ABI's `container` key and in texts.
+    pub fn name(self) -> &'static str {
+        match self {
+            Container::Tensor => "tensor",
+            Container::Sequence => "sequence",
+            Container::Optional => "optional",
+            Container::OptionalSequence => "optional-sequence",
+        }
+    }
+
+    /// The container of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Tensor, Self::Sequence, Self::Optional, Self::OptionalSequence].into_iter().find(|c| c.name() == name)
+    }
+}
+
+/// A tensor, or a container of tensors.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Value {
     /// As in the source; unique and not empty.
     pub name: String,
     /// Element type; none until inference has found it.
     pub dtype: Option<DType>,
-    /// none: not even the rank is known.
+    /// none: not even the rank is known. Of a container: that of its tensors.
     pub shape: Option<Vec<Dim>>,
+    /// What the tensors are packed into.
+    pub container: Container,
     /// What it is.
     pub role: Role,
 }
 
 impl Value {
+    /// A tensor that a node will make, of a type that inference finds.
+    pub fn computed(name: String) -> Self {
+        Value { name, dtype: None, shape: None, container: Container::Tensor, role: Role::Computed }
+    }
+
     /// The shape as numbers, when all of them are known.
     pub fn concrete(&self) -> Option<Vec<u64>> {
         self.shape.as_ref()?.iter().map(|dim| dim.known()).collect()

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 pub mod canonical;
+pub mod deciding;
 mod dtype;
 mod edit;
 mod error;
@@ -32,5 +33,8 @@ mod testing;
 pub use dtype::DType;
 pub use error::GraphError;
 pub use fold::{Evaluator, Weights};
-pub use ir::{Attribute, Content, Dim, Epilogue, Graph, Node, NodeId, Role, Symbol, SymbolId, Value, ValueId, Weight};
+pub use ir::{
+    Attribute, Container, Content, Dim, Epilogue, Graph, Node, NodeId, Role, Symbol, SymbolId, Value, ValueId, Weight,
+};
+pub use specialise::Binding;
 pub use tensor::{Tensor, TensorType};

@@ -6,8 +6,8 @@
 use crate::canonical::{canonicalise, compact, remove_dead, share_common};
 use crate::error::GraphError;
 use crate::fold::{self, Evaluator, Weights};
-use crate::specialise::{bind, check_concrete};
-use crate::{Graph, ValueId, canonical, fuse, infer, validate};
+use crate::specialise::{Binding, bind, check_concrete};
+use crate::{Graph, canonical, fuse, infer, validate};
 
 /// Rounds of folding and rewriting after which a graph is taken as it is. Real models settle in three to six.
 const ROUNDS_MAX: usize = 24;
@@ -21,14 +21,14 @@ pub fn prepare(raw: Graph, weights: &dyn Weights, evaluator: &mut dyn Evaluator)
     Ok(graph)
 }
 
-/// The prepared graph at those input shapes: every shape known, folded, canonical, fused. Numbers of values stay as they are; new values come behind.
+/// The prepared graph at those inputs: every shape known, folded, canonical, fused. Numbers of values stay as they are; new values come behind.
 pub fn concrete(
     graph: &Graph,
-    shapes: &[(ValueId, Vec<u64>)],
+    bindings: &[Binding],
     weights: &dyn Weights,
     evaluator: &mut dyn Evaluator,
 ) -> Result<Graph, GraphError> {
-    let mut graph = bind(graph, shapes)?;
+    let mut graph = bind(graph, bindings)?;
     settle(&mut graph, weights, evaluator, |_| ())?;
     check_concrete(&graph)?;
     // A second time for what the first one moved into reach.

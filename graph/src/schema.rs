@@ -5,15 +5,17 @@
 //! `upgrade` brings older forms to it; what an operator does with its operands is `infer`'s and the kernels' business.
 
 mod elementwise;
+mod host;
 mod network;
 mod reduce;
 mod tensor;
 
 use crate::Attribute;
+pub(crate) use host::tensor_attributes;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-/// Oldest ONNX opset that is read.
+/// Oldest ONNX opset that is read. Before it, operators are read that have not changed until then.
 pub const OPSET_MIN: u16 = 7;
 /// Newest ONNX opset that is read.
 pub const OPSET_MAX: u16 = 28;
@@ -149,7 +151,7 @@ static BY_NAME: LazyLock<HashMap<&'static str, &'static Schema>> =
 
 /// Every operator, by family.
 pub fn all() -> impl Iterator<Item = &'static Schema> {
-    [elementwise::TABLE, reduce::TABLE, network::TABLE, tensor::TABLE].into_iter().flatten()
+    [elementwise::TABLE, reduce::TABLE, network::TABLE, tensor::TABLE, host::TABLE].into_iter().flatten()
 }
 
 /// The operator of that name, whatever the opset.
@@ -161,7 +163,9 @@ pub fn find(op: &str) -> Option<&'static Schema> {
 pub fn lookup(op: &str, opset: u16) -> Result<(&'static Schema, u16), LookupError> {
     let schema = find(op).ok_or_else(|| LookupError::Unknown { op: op.to_owned() })?;
     // Other domains count their own versions.
-    if !op.contains('.') && !(OPSET_MIN..=OPSET_MAX).contains(&opset) {
+    let known = op.contains('.') || (OPSET_MIN..=OPSET_MAX).contains(&opset);
+    let unchanged = opset < OPSET_MIN && schema.revision_at(opset) == schema.revision_at(OPSET_MIN);
+    if !known && !(unchanged && schema.revision_at(opset).is_some()) {
         return Err(LookupError::Opset { opset });
     }
     let revision = schema.revision_at(opset).ok_or_else(|| LookupError::TooNew {
@@ -230,5 +234,6 @@ mod tests {
         assert!(matches!(lookup("Gelu", 17), Err(LookupError::TooNew { since: 20, .. })));
         assert!(matches!(lookup("com.microsoft.FusedConv", 1), Err(LookupError::Unknown { .. })));
         assert!(matches!(lookup("Add", 6), Err(LookupError::Opset { .. })));
+        assert_eq!(lookup("Not", 1).expect("the same since opset 1").1, 1);
     }
 }

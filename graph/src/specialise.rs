@@ -1,8 +1,30 @@
-//! Puts the lengths of a request in the place of symbols.
+//! Puts the lengths of a request in the place of symbols, and its elements in the place of inputs that decide shapes.
 
+use crate::deciding::CONTENT_BYTES_MAX;
 use crate::infer::{self, InferError};
 use crate::text::{quoted, shape_text};
-use crate::{Dim, Graph, ValueId};
+use crate::{Content, DType, Dim, Graph, Role, ValueId};
+use std::sync::Arc;
+
+/// What a request brings for one input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// The input.
+    pub input: ValueId,
+    /// Its element type; none: as the graph says.
+    pub dtype: Option<DType>,
+    /// Lengths of its axes.
+    pub shape: Vec<u64>,
+    /// Its elements, where they decide shapes: the input becomes a constant and is no input any more.
+    pub content: Option<Arc<[u8]>>,
+}
+
+impl Binding {
+    /// An input of the type that the graph says, whose elements come later.
+    pub fn shape(input: ValueId, shape: Vec<u64>) -> Self {
+        Binding { input, dtype: None, shape, content: None }
+    }
+}
 
 /// Why a graph cannot be made concrete.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -10,6 +32,10 @@ use crate::{Dim, Graph, ValueId};
 pub enum SpecialiseError {
     #[error("value number {0} is not an input of the model")]
     NotAnInput(u32),
+    #[error("input {input} is {got}, the model takes {expected}")]
+    Type { input: String, expected: DType, got: DType },
+    #[error("input {input} decides shapes by its content, which has {got} bytes; {wanted}")]
+    Content { input: String, got: usize, wanted: String },
     #[error("input {input} got no shape; give one for {expected}")]
     Missing { input: String, expected: String },
     #[error("input {input} got the shape {got:?}, which has {} axes; the model takes {expected}", got.len())]
@@ -27,23 +53,23 @@ pub enum SpecialiseError {
     #[error(transparent)]
     Infer(#[from] InferError),
     #[error(
-        "node {node} ({op}) makes {result}, whose shape depends on the data; only models with shapes that follow from the inputs' shapes run so far"
+        "node {node} ({op}) makes {result}, whose type or shape follows neither from shapes nor from the small inputs that decide them; no rule of this host knows it"
     )]
     DataDependent { node: String, op: String, result: String },
 }
 
-/// The graph at those input shapes, every shape known.
-pub fn specialise(graph: &Graph, shapes: &[(ValueId, Vec<u64>)]) -> Result<Graph, SpecialiseError> {
-    let mut graph = bind(graph, shapes)?;
+/// The graph at those inputs, every shape known.
+pub fn specialise(graph: &Graph, bindings: &[Binding]) -> Result<Graph, SpecialiseError> {
+    let mut graph = bind(graph, bindings)?;
     infer::infer(&mut graph)?;
     check_concrete(&graph)?;
     Ok(graph)
 }
 
 /// Replaces symbols everywhere; shapes of computed values are left to inference.
-pub(crate) fn bind(graph: &Graph, shapes: &[(ValueId, Vec<u64>)]) -> Result<Graph, SpecialiseError> {
-    if let Some((stranger, _)) = shapes.iter().find(|(id, _)| !graph.inputs.contains(id)) {
-        return Err(SpecialiseError::NotAnInput(stranger.0));
+pub(crate) fn bind(graph: &Graph, bindings: &[Binding]) -> Result<Graph, SpecialiseError> {
+    if let Some(stranger) = bindings.iter().find(|binding| !graph.inputs.contains(&binding.input)) {
+        return Err(SpecialiseError::NotAnInput(stranger.input.0));
     }
     // By symbol: its length, and the input that gave it.
     let mut lengths: Vec<Option<(u64, ValueId)>> = vec![None; graph.symbols.len()];
@@ -53,13 +79,13 @@ pub(crate) fn bind(graph: &Graph, shapes: &[(ValueId, Vec<u64>)]) -> Result<Grap
         let name = || quoted(&value.name);
         let expected =
             || value.shape.as_ref().map_or("any shape".to_owned(), |shape| shape_text(shape, &graph.symbols));
-        let Some((_, got)) = shapes.iter().find(|(given, _)| given == id) else {
+        let Some(binding) = bindings.iter().find(|binding| binding.input == *id) else {
             if value.concrete().is_some() {
                 continue;
             }
             return Err(SpecialiseError::Missing { input: name(), expected: expected() });
         };
-        let got: Vec<u64> = got.clone();
+        let got: Vec<u64> = binding.shape.clone();
         if let Some(shape) = &value.shape {
             if shape.len() != got.len() {
                 return Err(SpecialiseError::Rank { input: name(), expected: expected(), got });
@@ -105,6 +131,7 @@ pub(crate) fn bind(graph: &Graph, shapes: &[(ValueId, Vec<u64>)]) -> Result<Grap
             return Err(SpecialiseError::TooLarge { input: name(), got, what });
         }
         bound.values[id.index()].shape = Some(concrete);
+        bind_type(&mut bound, binding)?;
     }
     for dim in bound.values.iter_mut().flat_map(|value| value.shape.iter_mut().flatten()) {
         if let Dim::Symbol(symbol) = dim {
@@ -114,6 +141,31 @@ pub(crate) fn bind(graph: &Graph, shapes: &[(ValueId, Vec<u64>)]) -> Result<Grap
     }
     bound.symbols.clear();
     Ok(bound)
+}
+
+/// Puts the element type in, and the elements where they are given.
+fn bind_type(bound: &mut Graph, binding: &Binding) -> Result<(), SpecialiseError> {
+    let value = &mut bound.values[binding.input.index()];
+    if let Some(got) = binding.dtype {
+        match value.dtype {
+            Some(expected) if expected != got => {
+                return Err(SpecialiseError::Type { input: quoted(&value.name), expected, got });
+            }
+            _ => value.dtype = Some(got),
+        }
+    }
+    let Some(content) = &binding.content else { return Ok(()) };
+    let refuse = |wanted: String| SpecialiseError::Content { input: quoted(&value.name), got: content.len(), wanted };
+    if content.len() as u64 > CONTENT_BYTES_MAX {
+        return Err(refuse(format!("at most {CONTENT_BYTES_MAX} are taken")));
+    }
+    let expected = crate::tensor::elements(&binding.shape).and_then(|count| value.dtype?.bytes(count));
+    if expected != Some(content.len() as u64) {
+        return Err(refuse(format!("its shape {:?} takes {}", binding.shape, expected.unwrap_or_default())));
+    }
+    value.role = Role::Constant(Content::Bytes(content.clone()));
+    bound.inputs.retain(|input| *input != binding.input);
+    Ok(())
 }
 
 fn outside(symbol: &crate::Symbol, length: u64) -> Option<String> {

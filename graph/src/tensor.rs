@@ -1,6 +1,6 @@
 //! A tensor with its bytes, and element access to small ones. Arithmetic on whole tensors is the kernels' work.
 
-use crate::{Attribute, Content, DType, Dim, Role, Value};
+use crate::{Attribute, Container, Content, DType, Dim, Role, Value};
 use half::{bf16, f16};
 use std::sync::Arc;
 
@@ -62,6 +62,7 @@ impl Tensor {
             name,
             dtype: Some(self.dtype),
             shape: Some(self.shape.iter().map(|length| Dim::Known(*length)).collect()),
+            container: Container::Tensor,
             role: Role::Constant(Content::Bytes(self.bytes)),
         }
     }

@@ -79,7 +79,7 @@ fn declare(graph: &mut Graph, names: &mut BTreeMap<String, ValueId>, text: &str,
     });
     let shape = Some(dims.collect());
     let dtype = DType::ALL.iter().copied().find(|known| known.name() == dtype);
-    let id = graph.add_value(Value { name: name.to_owned(), dtype, shape, role });
+    let id = graph.add_value(Value { name: name.to_owned(), dtype, shape, container: Container::Tensor, role });
     names.insert(name.to_owned(), id);
     id
 }
@@ -90,9 +90,9 @@ fn node(graph: &mut Graph, names: &mut BTreeMap<String, ValueId>, line: &str, op
     let (inputs, attributes) = rest.split_once(')').expect(")");
     let mut value = |name: &str| match name.trim() {
         "" | "_" => None,
-        name => Some(*names.entry(name.to_owned()).or_insert_with(|| {
-            graph.add_value(Value { name: name.to_owned(), dtype: None, shape: None, role: Role::Computed })
-        })),
+        name => {
+            Some(*names.entry(name.to_owned()).or_insert_with(|| graph.add_value(Value::computed(name.to_owned()))))
+        }
     };
     let inputs: Vec<_> = if inputs.trim().is_empty() { vec![] } else { inputs.split(',').map(&mut value).collect() };
     let outputs: Vec<_> = outputs.split(',').map(&mut value).collect();
@@ -131,8 +131,8 @@ fn node(graph: &mut Graph, names: &mut BTreeMap<String, ValueId>, line: &str, op
 }
 
 /// Shapes for `concrete`, in the order of the inputs.
-pub(crate) fn shapes(graph: &Graph, shapes: &[&[u64]]) -> Vec<(ValueId, Vec<u64>)> {
-    graph.inputs.iter().copied().zip(shapes.iter().map(|shape| shape.to_vec())).collect()
+pub(crate) fn shapes(graph: &Graph, shapes: &[&[u64]]) -> Vec<Binding> {
+    graph.inputs.iter().zip(shapes).map(|(input, shape)| Binding::shape(*input, shape.to_vec())).collect()
 }
 
 /// Validated, inferred, canonical; nothing evaluated.

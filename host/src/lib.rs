@@ -1,6 +1,6 @@
 //! The Sunmao server as a library; the binary `host` is a thin command line over it.
 //!
-//! The rooms, in the order in which a request walks them: `api`, `scheduler`, `session`, `engine`, `device`, then `plugin` or a native kernel. A model walks
+//! The rooms, in the order in which a request walks them: `api`, `session`, `program`, `scheduler`, `engine`, `device`, then `plugin` or a native kernel. A model walks
 //! `catalog`, `import`, `plan`. `memory` lies under both. A room uses the rooms after it, never those before it.
 
 pub mod api;
@@ -14,8 +14,10 @@ pub mod formats;
 pub mod host_ops;
 pub mod import;
 pub mod memory;
+pub mod package;
 pub mod plan;
 pub mod plugin;
+pub mod program;
 pub mod scheduler;
 pub mod session;
 pub mod telemetry;

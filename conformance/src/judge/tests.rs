@@ -127,7 +127,7 @@ fn draws_are_judged_by_what_they_promise() {
     assert!(judged(&[0.0, 1.0, 1.0]).is_err());
     assert_eq!(Chance::of("test_training_dropout_zero_ratio_mask"), None);
     let x: Vec<f64> = (1..=64).map(f64::from).collect();
-    let keep = |at: usize| at % 2 == 0;
+    let keep = |at: usize| at.is_multiple_of(2);
     let output = |scale: f64| {
         tensor(
             DType::F32,

@@ -33,6 +33,7 @@ pub fn share_common(graph: &mut Graph) -> usize {
         let own = node.outputs.iter().flatten().any(|id| is_output[id.index()])
             || node.op.starts_with("Random")
             || node.op == "Bernoulli"
+            || node.op == "Dropout"
             || node.op == "Multinomial";
         let hash = hash_of(&node);
         let twin = seen.get(&hash).and_then(|twins| twins.iter().copied().find(|twin| equal(&kept[*twin], &node)));

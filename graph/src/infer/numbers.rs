@@ -37,6 +37,28 @@ pub(super) fn follow(scope: &Scope<'_>, mut facts: Vec<Fact>) -> Vec<Fact> {
     facts
 }
 
+/// Whether elements are followed through an operator, input by input. Reductions are not among them: a content stands for many others behind one.
+pub(crate) fn is_followed(op: &str) -> bool {
+    matches!(
+        op,
+        "Identity"
+            | "Reshape"
+            | "Squeeze"
+            | "Unsqueeze"
+            | "Flatten"
+            | "Cast"
+            | "Concat"
+            | "Gather"
+            | "Slice"
+            | "Split"
+            | "Transpose"
+            | "ConstantOfShape"
+            | "Expand"
+            | "Where"
+    ) || is_unary(op)
+        || is_binary(op)
+}
+
 fn follows(dtype: DType) -> bool {
     matches!(dtype, DType::I64 | DType::I32 | DType::Bool | DType::F32 | DType::F64)
 }
@@ -51,7 +73,7 @@ fn elements(scope: &Scope<'_>, fact: &Fact) -> Option<Vec<Elem>> {
         "Size" => Some(vec![
             count_of(scope.shape(0)?).and_then(|count| i64::try_from(count).ok()).map_or(Elem::Unknown, Elem::Int),
         ]),
-        "Identity" | "Reshape" | "Squeeze" | "Unsqueeze" | "Flatten" | "Dropout" => Some(scope.elems(0)?.to_vec()),
+        "Identity" | "Reshape" | "Squeeze" | "Unsqueeze" | "Flatten" => Some(scope.elems(0)?.to_vec()),
         "Cast" => cast(scope.elems(0)?, scope.dtype(0)?, fact.dtype?),
         "Concat" => concat(scope, &shape),
         "Gather" => gather(scope),

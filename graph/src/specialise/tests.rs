@@ -65,7 +65,7 @@ fn shapes_that_do_not_fit_are_refused() {
 #[test]
 fn only_inputs_take_shapes() {
     let graph = validate(graph(TWO)).expect("valid");
-    let error = specialise(&graph, &[(ValueId(2), vec![1])]).expect_err("refused");
+    let error = specialise(&graph, &[Binding::shape(ValueId(2), vec![1])]).expect_err("refused");
     assert_eq!(error, SpecialiseError::NotAnInput(2));
 }
 
@@ -105,7 +105,7 @@ fn what_depends_on_data_is_named() {
         "input a f32[N]\n i = NonZero(a)\n y = Relu(i)\n output y",
         &[&[4]],
         expect![
-            "node `i` (NonZero) makes `i`, whose shape depends on the data; only models with shapes that follow from the inputs' shapes run so far"
+            "node `i` (NonZero) makes `i`, whose type or shape follows neither from shapes nor from the small inputs that decide them; no rule of this host knows it"
         ],
     );
 }
@@ -124,4 +124,27 @@ fn contradictions_at_these_shapes_are_named() {
         &[&[2, 4]],
         expect!["node `y` (Reshape) cannot divide 8 elements into rows of 3; its inputs are f32[2,4], i64[2]"],
     );
+}
+
+#[test]
+fn content_that_decides_shapes_takes_the_place_of_its_input() {
+    let graph = validate(graph("input a f32[N,4]\n input t i64[2]\n y = Reshape(a, t)\n output y")).expect("valid");
+    let bind = |content: &[i64]| {
+        let bytes: Vec<u8> = content.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let target = Binding { content: Some(bytes.into()), ..Binding::shape(graph.inputs[1], vec![2]) };
+        match specialise(&graph, &[Binding::shape(graph.inputs[0], vec![3, 4]), target]) {
+            Ok(graph) => graph.to_string(),
+            Err(error) => error.to_string(),
+        }
+    };
+    expect![[r#"
+        input %a: f32[3,4]
+        %y: f32[2,6] = Reshape(%a, const i64[2] [2,-1]) {allowzero=0}  // y
+        output %y
+    "#]]
+    .assert_eq(&bind(&[2, -1]));
+    expect!["input `t` decides shapes by its content, which has 8 bytes; its shape [2] takes 16"]
+        .assert_eq(&bind(&[2]));
+    expect!["input `t` decides shapes by its content, which has 8000 bytes; at most 4096 are taken"]
+        .assert_eq(&bind(&[1; 1000]));
 }

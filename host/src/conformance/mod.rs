@@ -6,12 +6,14 @@
 
 mod answer;
 mod blame;
+mod examine;
 pub mod kernels;
 mod model_file;
 pub mod onnx;
 mod runner;
 mod target;
 
+pub use examine::{Selection, compare_fast_paths, examine, profile_cases};
 pub use runner::{Event, RunError, RunOptions, run};
 pub use target::Target;
 

@@ -1,15 +1,18 @@
 //! Runs many cases, several at a time. A case that panics is a crash, one that does not come back in time is a timeout; the run goes on.
 
 use super::{Suite, Target};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 use sunmao_conformance::{CaseFacts, CaseResult, Outcome, Verdict};
 
 /// How often the supervisor looks for cases that are over their deadline.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Names of the threads that run cases begin so.
+const THREAD_NAME: &str = "case-";
 /// Threads that may be left behind, stuck in native code that nobody can stop. Beyond that the machine is lost to them.
 const MAX_LEFT_BEHIND: usize = 32;
 
@@ -64,6 +67,7 @@ pub fn run(
     if work.is_empty() {
         return Err(RunError::NothingSelected);
     }
+    keep_panics_of_cases();
     let (told, heard) = channel();
     let mut supervisor = Supervisor {
         results: vec![None; work.len()],
@@ -131,7 +135,7 @@ impl Supervisor {
         let (give, given) = channel();
         let (work, target, told) = (self.work.clone(), self.target.clone(), self.told.clone());
         let serve = move || serve(number, &given, &work, &target, &told);
-        std::thread::Builder::new().name(format!("case-{number}")).spawn(serve)?;
+        std::thread::Builder::new().name(format!("{THREAD_NAME}{number}")).spawn(serve)?;
         self.started += 1;
         self.workers.insert(number, Worker { give, running: None });
         self.give_next(number);
@@ -160,7 +164,8 @@ impl Supervisor {
     fn record(&mut self, index: usize, outcome: Outcome, took: Duration, watch: &mut dyn FnMut(Event<'_>)) {
         let facts = self.work[index].1.clone();
         self.done += 1;
-        let result = self.results[index].insert(CaseResult { facts, outcome, took_ms: took.as_secs_f64() * 1e3 });
+        let result =
+            self.results[index].insert(CaseResult { facts, outcome, took_ms: took.as_secs_f64() * 1e3, waiver: None });
         watch(Event { done: self.done, total: self.work.len(), result });
     }
 
@@ -184,19 +189,45 @@ impl Supervisor {
     }
 }
 
+thread_local! {
+    /// Where the last panic of this thread was.
+    static PANICKED_AT: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Panics of cases are verdicts: their place is kept for the reason, and they are not printed. Everybody else's are, as before.
+fn keep_panics_of_cases() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if std::thread::current().name().is_some_and(|name| name.starts_with(THREAD_NAME)) {
+                let place =
+                    panic.location().map_or_else(String::new, |place| format!(" at {}:{}", place.file(), place.line()));
+                PANICKED_AT.with_borrow_mut(|at| *at = place);
+            } else {
+                before(panic);
+            }
+        }));
+    });
+}
+
 fn serve(worker: usize, given: &Receiver<usize>, work: &Work, target: &Target, told: &Sender<Told>) {
     while let Ok(index) = given.recv() {
         let (suite, case) = &work[index];
         let start = Instant::now();
         let outcome = catch_unwind(AssertUnwindSafe(|| suite.run(case, target)))
-            .unwrap_or_else(|panic| Outcome::failed(Verdict::Crash, format!("the host panicked: {}", words(&*panic))));
+            .unwrap_or_else(|panic| Outcome::failed(Verdict::Crash, words(&*panic)));
         if told.send(Told { worker, outcome, took: start.elapsed() }).is_err() {
             return;
         }
     }
 }
 
-fn words(panic: &(dyn std::any::Any + Send)) -> &str {
+fn words(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message")
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+    PANICKED_AT.with_borrow(|place| format!("the host panicked{place}: {text}"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! What cases are run on.
 
-use crate::device::{Chip, UnknownChip};
+use crate::device::Chip;
 use crate::plugin::Runtime;
 use crate::scheduler::Team;
 use crate::session::{Host, Options};
@@ -9,6 +9,8 @@ use std::time::Duration;
 
 /// Requests never queue: a session runs one case on its own team.
 const QUEUE: usize = 1;
+/// Time for one case where nobody says otherwise: loading, planning and running, on a machine that does other things as well.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A chip, and how much of the host may help it.
 #[derive(Clone)]
@@ -30,11 +32,9 @@ pub struct Target {
 }
 
 impl Target {
-    /// The chip of that name with everything that a served model has: the host's own kernels where the chip has none, and fast paths.
-    pub fn whole_host(runtime: Arc<Runtime>, host: Host, chip: &str) -> Result<Self, UnknownChip> {
-        let chip = host.registry.chip(chip)?;
-        let deadline = Duration::from_secs(60);
-        Ok(Self { runtime, host, chip, fast_paths: true, strict: false, threads: 1, deadline })
+    /// A chip of the registry with everything that a served model has: the host's own kernels where the chip has none, and fast paths.
+    pub fn whole_host(runtime: Arc<Runtime>, host: Host, chip: Arc<Chip>) -> Self {
+        Self { runtime, host, chip, fast_paths: true, strict: false, threads: 1, deadline: DEADLINE }
     }
 
     /// The same chip with nobody's help.

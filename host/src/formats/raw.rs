@@ -8,9 +8,9 @@ use sunmao_graph::DType;
 pub fn parse_dtype(text: &str) -> Result<DType, FormatError> {
     from_datatype(text)
         .or_else(|| DType::ALL.iter().copied().find(|dtype| dtype.name() == text))
-        .filter(|dtype| dtype.bits() >= 8)
+        .filter(|dtype| dtype.bits() > 0)
         .ok_or_else(|| {
-            let known: Vec<_> = DType::ALL.iter().filter(|dtype| dtype.bits() >= 8).map(|dtype| dtype.name()).collect();
+            let known: Vec<_> = DType::ALL.iter().filter(|dtype| dtype.bits() > 0).map(|dtype| dtype.name()).collect();
             FormatError::malformed(format!("`{text}` is no element type; known are {}", known.join(", ")))
         })
 }
@@ -70,6 +70,7 @@ mod tests {
     fn types_and_shapes_are_read_as_written() {
         assert_eq!(parse_dtype("f32").unwrap(), DType::F32);
         assert_eq!(parse_dtype("INT64").unwrap(), DType::I64);
+        assert_eq!(parse_dtype("u2").unwrap(), DType::U2);
         assert!(parse_dtype("string").is_err());
         assert!(parse_dtype("f128").unwrap_err().to_string().contains("known are"));
         assert_eq!(parse_shape("1x3x224x224").unwrap(), [1, 3, 224, 224]);
@@ -77,6 +78,7 @@ mod tests {
         assert!(parse_shape("1x-3").is_err());
         assert_eq!(shape_text(&[None, Some(3)]), "?x3");
         assert!(read_raw(vec![0; 7], DType::F32, vec![2]).unwrap_err().to_string().contains("takes 8 bytes"));
+        assert!(read_raw(vec![0; 2], DType::I2, vec![5]).is_ok(), "four to a byte");
         assert!(read_raw(vec![], DType::F32, vec![u64::MAX, 2]).is_err());
     }
 }

@@ -1,23 +1,20 @@
 //! The session itself: one request after another, several at a time.
 
-use super::load::Options;
-use super::plans::{PlanFailure, Plans, Signature};
 use super::{Tensor, TensorSpec};
-use crate::device::Chip;
-use crate::engine::{EngineError, Run};
-use crate::import::WeightSource;
-use crate::plan::Plan;
-use crate::scheduler::{Busy, Team, Work};
-use std::sync::Arc;
-use sunmao_graph::{DType, Graph};
+use crate::device::{Chip, DeviceError};
+use crate::engine::EngineError;
+use crate::host_ops::Value;
+use crate::plan::{Plan, PlanError};
+use crate::program::{InputKey, Machine, PlanFailure, Program, RunError, Signature};
+use crate::scheduler::Busy;
+use sunmao_graph::{DType, Dim, Graph};
 
 /// A model that answers requests.
 pub struct Session {
     inputs: Vec<TensorSpec>,
     outputs: Vec<TensorSpec>,
-    plans: Plans,
-    team: Arc<Team>,
-    threads: usize,
+    program: Program,
+    machine: Machine,
 }
 
 /// Why a request got no answer.
@@ -106,10 +103,12 @@ pub enum InferError {
 impl From<EngineError> for InferError {
     fn from(error: EngineError) -> Self {
         match error {
-            EngineError::OutOfMemory { .. } | EngineError::TooLarge { .. } => InferError::OutOfMemory(error),
-            EngineError::Memory(_) | EngineError::NativePanic { .. } | EngineError::Aborted => {
+            EngineError::OutOfMemory { .. } => InferError::OutOfMemory(error),
+            EngineError::Memory(_) | EngineError::NativePanic { .. } | EngineError::Panic | EngineError::Aborted => {
                 InferError::Internal(error)
             }
+            // Weights that cannot be read are not the request's fault.
+            EngineError::Plan(PlanError::Device(DeviceError::Constant { .. })) => InferError::Internal(error),
             other => InferError::Rejected(other.to_string()),
         }
     }
@@ -117,26 +116,31 @@ impl From<EngineError> for InferError {
 
 impl From<PlanFailure> for InferError {
     fn from(failure: PlanFailure) -> Self {
-        match failure.into_engine() {
-            Ok(error) => error.into(),
-            Err(error) => InferError::Rejected(error.to_string()),
+        match failure {
+            PlanFailure::Engine(error) => error.into(),
+            PlanFailure::Graph(error) => InferError::Rejected(error.to_string()),
+            PlanFailure::Failed { chip, error } => InferError::Failed { chip, error },
+        }
+    }
+}
+
+impl From<RunError> for InferError {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Busy(busy) => busy.into(),
+            RunError::Plan(failure) => failure.into(),
+            RunError::Engine(error) => error.into(),
+            RunError::Failed { chip, error } => InferError::Failed { chip, error },
+            RunError::HostOp(_) | RunError::Content { .. } | RunError::Kind { .. } | RunError::Limit { .. } => {
+                InferError::Rejected(error.to_string())
+            }
         }
     }
 }
 
 impl Session {
-    pub(super) fn new(
-        graph: Graph,
-        weights: WeightSource,
-        inputs: Vec<TensorSpec>,
-        outputs: Vec<TensorSpec>,
-        chip: Arc<Chip>,
-        team: Arc<Team>,
-        options: Options,
-    ) -> Self {
-        let threads = options.threads.clamp(1, team.threads());
-        let options = Options { threads, ..options };
-        Self { inputs, outputs, plans: Plans::new(graph, weights, chip, options), team, threads }
+    pub(super) fn new(inputs: Vec<TensorSpec>, outputs: Vec<TensorSpec>, program: Program, machine: Machine) -> Self {
+        Self { inputs, outputs, program, machine }
     }
 
     /// What a request brings.
@@ -151,26 +155,88 @@ impl Session {
 
     /// The graph as optimised before shapes are known.
     pub fn graph(&self) -> &Graph {
-        &self.plans.graph
+        self.program.graph()
+    }
+
+    /// The steps that the model is run in.
+    pub fn program(&self) -> &Program {
+        &self.program
     }
 
     /// The chip that it runs on.
     pub fn chip(&self) -> &Chip {
-        &self.plans.chip
+        self.machine.chip()
+    }
+
+    /// Whether one plan runs the whole model, and input shapes decide it.
+    pub fn is_static(&self) -> bool {
+        let decided = |whole: usize| !self.machine.segments()[whole].bound.contains(&true);
+        self.program.whole().is_some_and(decided)
     }
 
     /// The plan for inputs of these shapes (in the model's order), as `infer` would use it.
     pub fn plan(&self, shapes: &[Vec<u64>]) -> Result<Plan, InferError> {
-        Ok(self.plans.plan(&shapes.to_vec())?)
+        match self.program.whole() {
+            Some(whole) => Ok(self.machine.plan(whole, &self.signature(shapes))?),
+            None => Err(InferError::Rejected("the model runs in several steps, each with plans of its own".into())),
+        }
     }
 
     /// Makes the plan for these shapes now, so that the first request finds it.
     pub(super) fn prepare_for(&self, shapes: &[Vec<u64>]) -> Result<(), PlanFailure> {
-        self.plans.get(&shapes.to_vec()).map(|_| ())
+        match self.program.whole() {
+            Some(whole) => self.machine.prepare(whole, &self.signature(shapes)),
+            None => Ok(()),
+        }
     }
 
-    /// The input shapes, where the model fixes all but the length of the first axis, which is 1 then.
+    /// Looks for nodes that nobody runs, at the least lengths that the open axes may have. What else goes wrong there may be right at other lengths.
+    pub(super) fn try_placement(&self) -> Result<(), EngineError> {
+        let Some(whole) = self.program.whole().filter(|_| self.is_static()) else { return Ok(()) };
+        match self.machine.plan(whole, &self.signature(&self.least_shapes())) {
+            Err(PlanFailure::Engine(error @ EngineError::Plan(PlanError::Unplaced(_)))) => Err(error),
+            Err(error) => {
+                tracing::debug!(%error, "the model cannot be planned at its least shapes; the first request will tell");
+                Ok(())
+            }
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// The least that each axis of each input may be; 1 where nothing is said.
+    fn least_shapes(&self) -> Vec<Vec<u64>> {
+        let graph = self.graph();
+        let least = |dim: &Dim| match dim {
+            Dim::Known(length) => *length,
+            Dim::Symbol(id) => {
+                let symbol = &graph.symbols[id.index()];
+                symbol.min.max(1).next_multiple_of(symbol.multiple_of.max(1))
+            }
+            Dim::Unknown => 1,
+        };
+        graph.inputs.iter().map(|id| graph.value(*id).shape.iter().flatten().map(least).collect()).collect()
+    }
+
+    /// Threads that one request may use; so many requests may be in flight.
+    pub fn threads(&self) -> usize {
+        self.machine.threads()
+    }
+
+    /// What the plan for these shapes is made for.
+    fn signature(&self, shapes: &[Vec<u64>]) -> Signature {
+        let key = |(spec, shape): (&TensorSpec, &Vec<u64>)| InputKey {
+            dtype: spec.dtype,
+            shape: shape.clone(),
+            content: None,
+        };
+        self.inputs.iter().zip(shapes).map(key).collect()
+    }
+
+    /// The input shapes, where one plan runs the model and it fixes all but the length of the first axis, which is 1 then.
     pub fn shapes_when_known(&self) -> Option<Vec<Vec<u64>>> {
+        if !self.is_static() {
+            return None;
+        }
         let axis = |(index, dim): (usize, &Option<u64>)| dim.or((index == 0).then_some(1));
         self.inputs.iter().map(|spec| spec.shape.iter().enumerate().map(axis).collect()).collect()
     }
@@ -183,40 +249,40 @@ impl Session {
     ) -> Result<Vec<(String, Tensor)>, InferError> {
         let wanted = self.output_indices(outputs)?;
         let inputs = self.in_order(inputs)?;
-        let shapes: Signature = inputs.iter().map(|tensor| tensor.shape.clone()).collect();
-        let ready = self.plans.get(&shapes)?;
-        let grant = self.team.acquire(self.threads.min(ready.executor.threads()))?;
-        let bytes: Vec<&[u8]> = inputs.iter().map(|tensor| &*tensor.data).collect();
-        let mut second = false;
-        loop {
-            // The slot of the leader: nobody else leads with the same member at the same time.
-            let members: Vec<usize> = grant.members().to_vec();
-            let slot = members[0];
-            let run = Arc::new(Run::new(ready.executor.clone(), ready.loaded.clone(), slot, members));
-            run.copy_in(&bytes)?;
-            let part = run.clone();
-            let work: Work = Arc::new(move |thread| part.take_part(thread));
-            grant.run(&work);
-            match run.outcome() {
-                Ok(()) => return wanted.into_iter().map(|index| self.output(&ready, &run, index)).collect(),
-                Err(error) if error.worth_a_retry() && !second => {
-                    tracing::warn!(chip = %self.chip().name, %error, "a request failed; trying once more on a fresh instance");
-                    second = true;
-                }
-                Err(error) if error.worth_a_retry() => {
-                    self.chip().mark();
-                    tracing::error!(chip = %self.chip().name, %error, "a request failed twice; the chip is marked");
-                    return Err(InferError::Failed { chip: self.chip().name.clone(), error });
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
+        let Some(whole) = self.program.whole() else { return self.infer_in_steps(inputs, wanted) };
+        let segment = &self.machine.segments()[whole];
+        let tensors = || inputs.iter().map(|tensor| (tensor.dtype, &tensor.shape[..], &tensor.data[..]));
+        let ready = self.machine.ready(whole, &segment.signature(tensors())?)?;
+        let grant = self.machine.acquire()?;
+        let run = self.machine.run(&ready, &grant, &segment.unbound(tensors().map(|(_, _, bytes)| bytes)))?;
+        let output = |index: usize| {
+            let port = &ready.plan().outputs[index];
+            let tensor = Tensor { dtype: port.dtype, shape: port.shape.clone(), data: run.copy_out(index)? };
+            Ok((self.outputs[index].name.clone(), tensor))
+        };
+        wanted.into_iter().map(output).collect()
     }
 
-    fn output(&self, ready: &super::plans::Ready, run: &Run, index: usize) -> Result<(String, Tensor), InferError> {
-        let port = &ready.loaded.plan.outputs[index];
-        let tensor = Tensor { dtype: port.dtype, shape: port.shape.clone(), data: run.copy_out(index)? };
-        Ok((self.outputs[index].name.clone(), tensor))
+    fn infer_in_steps(&self, inputs: Vec<Tensor>, wanted: Vec<usize>) -> Result<Vec<(String, Tensor)>, InferError> {
+        let value = |tensor: Tensor| {
+            let Tensor { dtype, shape, data } = tensor;
+            Some(Value::Tensor(sunmao_graph::Tensor { dtype, shape, bytes: data.into() }))
+        };
+        let grant = self.machine.acquire()?;
+        let results = self.program.run(&self.machine, &grant, inputs.into_iter().map(value).collect())?;
+        let output = |index: usize| {
+            let name = self.outputs[index].name.clone();
+            match &results[index] {
+                Value::Tensor(tensor) => {
+                    let (dtype, shape) = (tensor.dtype, tensor.shape.clone());
+                    Ok((name, Tensor { dtype, shape, data: tensor.bytes.to_vec() }))
+                }
+                Value::Sequence(_) | Value::Optional(_) => {
+                    Err(InferError::Rejected(format!("output `{name}` is no tensor")))
+                }
+            }
+        };
+        wanted.into_iter().map(output).collect()
     }
 
     fn output_indices(&self, outputs: &[String]) -> Result<Vec<usize>, InferError> {

@@ -2,12 +2,15 @@
 
 use super::{Session, TensorSpec};
 use crate::device::{Registry, UnknownChip};
-use crate::engine::{EngineError, PortableEvaluator};
+use crate::engine::{EngineError, Executor, PortableEvaluator};
 use crate::import::{ImportError, ImportOptions, import};
+use crate::memory::Memory;
+use crate::program::{Machine, MachineOptions, PlanFailure};
 use crate::scheduler::Team;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use sunmao_graph::{Graph, GraphError, ValueId, optimise};
+use sunmao_graph::{Content, Graph, GraphError, Role, ValueId, optimise};
 
 /// What all sessions of a process share.
 #[derive(Clone)]
@@ -59,37 +62,57 @@ pub enum LoadError {
 }
 
 impl Session {
-    /// Imports, checks and optimises the model of `path`; plans it too where its shapes are known.
+    /// Imports, checks and optimises the model of `path`; plans it too where its shapes are known, and sees that every node can be placed where they are not.
     pub fn load(path: &Path, host: &Host, options: Options) -> Result<Self, LoadError> {
+        Self::load_within(path, host, options, Memory::System)
+    }
+
+    /// The same, with so much memory to count with.
+    pub fn load_within(path: &Path, host: &Host, options: Options, memory: Memory) -> Result<Self, LoadError> {
         let chip = host.registry.chip(&options.chip)?;
         let imported = import(&host.registry.importers(), path, &ImportOptions::default())?;
         for warning in &imported.warnings {
             tracing::warn!(model = %path.display(), "{warning}");
         }
+        let error = |error| LoadError::Engine { path: path.to_path_buf(), error };
+        Executor::check_memory(weight_bytes(&imported.graph), memory.available()).map_err(error)?;
         let in_graph = |error| LoadError::Graph { path: path.to_path_buf(), error: Box::new(error) };
         let graph = optimise::prepare(imported.graph, &imported.weights, &mut PortableEvaluator).map_err(in_graph)?;
-        let inputs = specs(&graph, &graph.inputs);
-        let outputs = specs(&graph, &graph.outputs);
-        let session = Session::new(graph, imported.weights, inputs, outputs, chip, host.team.clone(), options);
-        if let Some(shapes) = session.shapes_when_known() {
-            let error = |error| LoadError::Engine { path: path.to_path_buf(), error };
-            session.prepare_for(&shapes).map_err(|failed| match failed.into_engine() {
-                Ok(engine) => error(engine),
-                Err(graph) => in_graph(graph),
-            })?;
+        let inputs = specs(&graph, &graph.inputs).map_err(in_graph)?;
+        let outputs = specs(&graph, &graph.outputs).map_err(in_graph)?;
+        let Options { threads, fast_paths, strict, .. } = options;
+        let options = MachineOptions { threads, fast_paths, strict, memory };
+        let (machine, program) =
+            Machine::new(graph, imported.weights, chip, host.team.clone(), options).map_err(in_graph)?;
+        let session = Session::new(inputs, outputs, program, machine);
+        match session.shapes_when_known() {
+            Some(shapes) => session.prepare_for(&shapes).map_err(|failed| match failed {
+                PlanFailure::Engine(engine) | PlanFailure::Failed { error: engine, .. } => error(engine),
+                PlanFailure::Graph(graph) => in_graph(graph),
+            })?,
+            None => session.try_placement().map_err(error)?,
         }
         Ok(session)
     }
 }
 
-fn specs(graph: &Graph, values: &[ValueId]) -> Vec<TensorSpec> {
+/// Bytes of all weights as kernels read them, each once.
+fn weight_bytes(graph: &Graph) -> u64 {
+    let mut counted = HashSet::new();
+    let bytes = graph.values.iter().filter_map(|value| {
+        let Role::Constant(Content::Weight(weight)) = &value.role else { return None };
+        let elements = value.concrete()?.iter().try_fold(1u64, |n, &d| n.checked_mul(d))?;
+        counted.insert(weight).then(|| value.dtype?.bytes(elements)).flatten()
+    });
+    bytes.fold(0, u64::saturating_add)
+}
+
+fn specs(graph: &Graph, values: &[ValueId]) -> Result<Vec<TensorSpec>, GraphError> {
     let spec = |&id: &ValueId| {
         let value = graph.value(id);
-        TensorSpec {
-            name: value.name.clone(),
-            dtype: value.dtype.expect("inference gave every value of a checked graph a type"),
-            shape: value.shape.iter().flatten().map(|dim| dim.known()).collect(),
-        }
+        let name = value.name.clone();
+        let Some(dtype) = value.dtype else { return Err(GraphError::Untyped { value: name }) };
+        Ok(TensorSpec { name, dtype, shape: value.shape.iter().flatten().map(|dim| dim.known()).collect() })
     };
     values.iter().map(spec).collect()
 }

@@ -1,12 +1,11 @@
-//! A model made ready: names and tensors on the outside, plans and instances inside.
+//! A model made ready: names and tensors on the outside, a program inside.
 //!
-//! A session checks what a request brings, finds or makes the plan for its shapes, gets threads from the scheduler and has the engine run it. Which
-//! models there are is `catalog`'s work.
+//! A session checks what a request brings, gets threads from the scheduler and has the program run. What its steps are and which plans they
+//! need is `program`'s question; which models there are, `catalog`'s.
 
 mod infer;
 mod load;
 mod model;
-mod plans;
 mod tensor;
 
 pub use infer::{InferError, Session};

@@ -3,11 +3,16 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod chapter;
 mod commands;
+mod conformance;
 mod doctor;
 mod hostile;
 mod kernels;
+mod melody;
+mod npu;
 mod onnx;
 mod plugins;
+mod promises;
 mod server;
 mod support;

@@ -233,7 +233,7 @@ fn graph(drawn: &DrawnGraph, weights: &[Tensor], batch: usize) -> Graph {
     let add = |graph: &mut Graph, shape: &[usize], role: Role| -> ValueId {
         let name = format!("v{}", graph.values.len());
         let shape = Some(shape.iter().map(|&dim| Dim::Known(dim as u64)).collect());
-        graph.add_value(Value { name, dtype: Some(DType::F32), shape, role })
+        graph.add_value(Value { dtype: Some(DType::F32), shape, role, ..Value::computed(name) })
     };
     let whole = [batch, drawn.rows, drawn.width];
     let mut values = Vec::new();

@@ -91,7 +91,7 @@ impl GraphSink {
             return invalid(format!("two values have the name {}", shown(&value.name)));
         }
         self.origins.push(if role == ir::Role::Computed { Origin::Open } else { Origin::Given });
-        Ok(self.graph.add_value(ir::Value { name: value.name, dtype, shape, role }).0)
+        Ok(self.graph.add_value(ir::Value { name: value.name, dtype, shape, container: ir::Container::Tensor, role }).0)
     }
 
     fn dim(&self, dim: plain::Dim) -> Answer<Dim> {

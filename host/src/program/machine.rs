@@ -1,0 +1,143 @@
+//! What the segments of a model run on: their plans, the chip, and the threads of the process.
+
+use super::partition::partition;
+use super::plans::{Plans, Ready, Signature};
+use super::{PlanFailure, Program, RunError, Segment};
+use crate::device::Chip;
+use crate::engine::{EngineError, Run};
+use crate::import::WeightSource;
+use crate::memory::Memory;
+use crate::plan::Plan;
+use crate::scheduler::{Busy, Grant, Team, Work};
+use std::sync::Arc;
+use sunmao_graph::{Graph, GraphError};
+
+/// How a model is run.
+#[derive(Clone, Copy, Debug)]
+pub struct MachineOptions {
+    /// Threads that one request may use, at most the team's.
+    pub threads: usize,
+    /// Whether native fast paths may be chosen.
+    pub fast_paths: bool,
+    /// No host fallback.
+    pub strict: bool,
+    /// How much memory to count with.
+    pub memory: Memory,
+}
+
+/// Times that a plan is tried to be made while a model is loaded; as many failures set the chip aside.
+const LOAD_TRIES_MAX: u32 = 4;
+
+/// What the segments of a model run on.
+pub struct Machine {
+    plans: Plans,
+    team: Arc<Team>,
+    threads: usize,
+}
+
+impl Machine {
+    /// Cuts a prepared graph into steps, and makes ready what its segments run on.
+    pub fn new(
+        graph: Graph,
+        weights: WeightSource,
+        chip: Arc<Chip>,
+        team: Arc<Team>,
+        options: MachineOptions,
+    ) -> Result<(Self, Program), GraphError> {
+        let threads = options.threads.clamp(1, team.threads());
+        let mut segments = Vec::new();
+        let program = partition(graph, &weights, &mut segments)?;
+        let plans = Plans::new(segments, weights, chip, MachineOptions { threads, ..options });
+        Ok((Self { plans, team, threads }, program))
+    }
+
+    /// The chip that segments run on.
+    pub fn chip(&self) -> &Chip {
+        &self.plans.chip
+    }
+
+    /// The segments of all programs of the model.
+    pub fn segments(&self) -> &[Segment] {
+        &self.plans.segments
+    }
+
+    /// A plan of a segment that is not kept, for display.
+    pub fn plan(&self, segment: usize, signature: &Signature) -> Result<Plan, PlanFailure> {
+        self.plans.plan(segment, signature)
+    }
+
+    /// Makes the plan of a segment now, so that the first request finds it. Where the chip fails at one node after the other, each goes elsewhere,
+    /// until the chip is set aside.
+    pub fn prepare(&self, segment: usize, signature: &Signature) -> Result<(), PlanFailure> {
+        let mut tried = 0;
+        loop {
+            match self.ready(segment, signature) {
+                Err(PlanFailure::Failed { .. }) if tried < LOAD_TRIES_MAX => tried += 1,
+                other => return other.map(|_| ()),
+            }
+        }
+    }
+
+    /// Threads that one request may use; so many requests may be in flight.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Waits for threads.
+    pub(crate) fn acquire(&self) -> Result<Grant<'_>, Busy> {
+        self.team.acquire(self.threads)
+    }
+
+    /// The plan of a segment, made if need be. A failure of the chip meanwhile is tried once more, as one while it runs.
+    pub(crate) fn ready(&self, segment: usize, signature: &Signature) -> Result<Ready, PlanFailure> {
+        match self.plans.get(segment, signature) {
+            Err(PlanFailure::Engine(error)) if error.worth_a_retry() => {
+                tracing::warn!(chip = %self.chip().name, %error, "new shapes could not be planned; trying once more on a fresh instance");
+            }
+            other => return other,
+        }
+        match self.plans.get(segment, signature) {
+            Err(PlanFailure::Engine(error)) if error.worth_a_retry() => {
+                self.give_up(&error);
+                Err(PlanFailure::Failed { chip: self.chip().name.clone(), error })
+            }
+            other => other,
+        }
+    }
+
+    /// The chip failed twice.
+    fn give_up(&self, error: &EngineError) {
+        tracing::error!(chip = %self.chip().name, %error, "a request failed twice; the chip is marked");
+        self.plans.give_up(error);
+    }
+
+    /// Runs a plan on the threads of `grant`; a failure of the chip's instance is tried once more on a fresh one. The results lie in the slot
+    /// of the grant's leader until its next run.
+    pub(crate) fn run(&self, ready: &Ready, grant: &Grant<'_>, inputs: &[&[u8]]) -> Result<Arc<Run>, RunError> {
+        let mut second = false;
+        loop {
+            // The slot of the leader: nobody else leads with the same member at the same time.
+            let members: Vec<usize> = grant.members().to_vec();
+            let slot = members[0];
+            let run = Run::new(ready.executor.clone(), ready.loaded.clone(), slot, members);
+            let run = Arc::new(if second { run.one_by_one() } else { run });
+            run.copy_in(inputs)?;
+            let part = run.clone();
+            let work: Work = Arc::new(move |thread| part.take_part(thread));
+            grant.run(&work);
+            let chip = self.chip();
+            match run.outcome() {
+                Ok(()) => return Ok(run),
+                Err(error) if error.worth_a_retry() && !second => {
+                    tracing::warn!(chip = %chip.name, %error, "a request failed; trying once more on a fresh instance");
+                    second = true;
+                }
+                Err(error) if error.worth_a_retry() => {
+                    self.give_up(&error);
+                    return Err(RunError::Failed { chip: chip.name.clone(), error });
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The plans of a model's segments, one for each signature of a segment, the least recently used one dropped when a segment has too many.
+
+use super::{MachineOptions, PlanFailure, Segment};
+use crate::device::{BrokenPromises, Chip, Scout, Selector};
+use crate::engine::{EngineError, Executor, Layout, Loaded, PortableEvaluator};
+use crate::import::WeightSource;
+use crate::plan::{self, MemoryUse, Plan};
+use crate::plugin::Kind;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use sunmao_graph::{Binding, DType, optimise};
+
+/// Plans of one segment kept at a time. Each holds its dispatches in every instance; constants are shared.
+const MAX_PLANS: usize = 16;
+/// Offsets are multiples of at least this: a cache line, and what the widest native vectors want.
+const MIN_ALIGNMENT: u32 = 64;
+/// A plan that took longer to make is worth a line in the log.
+const LONG: Duration = Duration::from_secs(1);
+
+/// What a plan is made for: one entry for each input of the segment, in order.
+pub type Signature = Vec<InputKey>;
+
+/// What a plan knows of one input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InputKey {
+    /// Its element type.
+    pub dtype: DType,
+    /// Lengths of its axes.
+    pub shape: Vec<u64>,
+    /// Its elements, where they decide shapes.
+    pub content: Option<Arc<[u8]>>,
+}
+
+/// A plan that is ready on an executor.
+#[derive(Clone)]
+pub(crate) struct Ready {
+    pub(super) executor: Arc<Executor>,
+    pub(super) loaded: Arc<Loaded>,
+}
+
+impl Ready {
+    /// The plan.
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.loaded.plan
+    }
+}
+
+/// The segments of a model, and the plans made for them so far.
+pub(super) struct Plans {
+    pub(super) segments: Vec<Segment>,
+    weights: WeightSource,
+    pub(super) chip: Arc<Chip>,
+    broken: BrokenPromises,
+    options: MachineOptions,
+    cache: Mutex<Cache>,
+    /// Held while a plan is made, so that it is made once; requests with known signatures do not wait for it.
+    making: Mutex<()>,
+}
+
+/// One arena for all segments: what one of them computes is no larger for there being others.
+#[derive(Default)]
+struct Cache {
+    executor: Option<Arc<Executor>>,
+    /// By segment; the most recently used last.
+    plans: Vec<Vec<(Signature, Arc<Loaded>)>>,
+}
+
+impl Plans {
+    pub(super) fn new(segments: Vec<Segment>, weights: WeightSource, chip: Arc<Chip>, options: MachineOptions) -> Self {
+        let plans = segments.iter().map(|_| Vec::new()).collect();
+        let cache = Mutex::new(Cache { executor: None, plans });
+        Self { segments, weights, chip, broken: BrokenPromises::default(), options, cache, making: Mutex::new(()) }
+    }
+
+    /// The plan of a segment for `signature`, made if need be.
+    pub(super) fn get(&self, segment: usize, signature: &Signature) -> Result<Ready, PlanFailure> {
+        if let Some(ready) = self.cached(segment, signature) {
+            return Ok(ready);
+        }
+        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(ready) = self.cached(segment, signature) {
+            return Ok(ready);
+        }
+        let start = Instant::now();
+        let plan = Arc::new(self.plan(segment, signature)?);
+        let executor = self.executor_for(segment, &plan)?;
+        let loaded = Arc::new(executor.load(plan, &self.weights)?);
+        executor.warm(&loaded)?;
+        if start.elapsed() >= LONG {
+            let shapes: Vec<_> = signature.iter().map(|key| &key.shape).collect();
+            tracing::info!(
+                segment,
+                ?shapes,
+                elapsed_ms = start.elapsed().as_millis() as u64,
+                "a plan for new shapes was made"
+            );
+        }
+        let mut cache = self.lock();
+        let plans = &mut cache.plans[segment];
+        if plans.len() == MAX_PLANS {
+            plans.remove(0);
+        }
+        plans.push((signature.clone(), loaded.clone()));
+        Ok(Ready { executor, loaded })
+    }
+
+    /// A plan of a segment for `signature` that is not kept, for display.
+    pub(super) fn plan(&self, segment: usize, signature: &Signature) -> Result<Plan, PlanFailure> {
+        let graph = &self.segments[segment].graph;
+        let bindings: Vec<Binding> = graph
+            .inputs
+            .iter()
+            .zip(signature.iter().cloned())
+            .map(|(&input, key)| Binding { input, dtype: Some(key.dtype), shape: key.shape, content: key.content })
+            .collect();
+        let graph = optimise::concrete(graph, &bindings, &self.weights, &mut PortableEvaluator)?;
+        let Kind::Chip(facts) = self.chip.plugin.kind() else {
+            unreachable!("the registry keeps importers apart from chips")
+        };
+        let mut selector = Selector {
+            chip: Some(Scout::new(&self.chip, &self.broken)),
+            no_fast_paths: self.chip.no_fast_paths(self.options.fast_paths),
+            strict: self.options.strict,
+        };
+        let options = plan::Options {
+            alignment: facts.info.alignment.max(MIN_ALIGNMENT),
+            threads: (self.options.threads as u32).min(facts.info.max_shards),
+        };
+        plan::build(graph, &self.weights, &mut selector, options).map_err(|error| EngineError::from(error).into())
+    }
+
+    /// The executor, or a larger one in its place when the plan does not fit. Requests that run on the old one finish there.
+    fn executor_for(&self, segment: usize, plan: &Plan) -> Result<Arc<Executor>, EngineError> {
+        let mut cache = self.lock();
+        let roomy = match &cache.executor {
+            Some(executor) if executor.has_room(plan)? => Some(executor.clone()),
+            _ => None,
+        };
+        let memory = plan.memory;
+        let constants = roomy.as_ref().map_or(Ok(memory.constants), |executor| executor.unplaced_bytes(plan))?;
+        Executor::check_memory(constants + memory.slot + memory.staging, self.options.memory.available())?;
+        if let Some(executor) = roomy {
+            return Ok(executor);
+        }
+        let threads = self.options.threads;
+        // Room for the other segments too: they are planned again, and must not drive each other out.
+        let layout = Layout::for_plan(cache.with_others(segment, memory), threads as u64)
+            .or_else(|_| Layout::for_plan(memory, threads as u64))?;
+        let executor = Arc::new(Executor::new(Some(self.chip.plugin.clone()), threads, layout)?);
+        cache.plans.iter_mut().for_each(Vec::clear);
+        cache.executor = Some(executor.clone());
+        Ok(executor)
+    }
+
+    /// Notes that the chip failed twice on one request. What it failed at goes elsewhere from the next plan on, so all plans are made anew.
+    pub(super) fn give_up(&self, error: &EngineError) {
+        self.chip.mark();
+        if let Some(broken) = error.broken_promise() {
+            self.broken.note(broken);
+        }
+        self.lock().plans.iter_mut().for_each(Vec::clear);
+    }
+
+    fn cached(&self, segment: usize, signature: &Signature) -> Option<Ready> {
+        let mut cache = self.lock();
+        let plans = &mut cache.plans[segment];
+        let at = plans.iter().position(|(known, _)| known == signature)?;
+        let entry = plans.remove(at);
+        if self.chip.is_set_aside() && entry.1.uses_chip() {
+            return None;
+        }
+        let loaded = entry.1.clone();
+        plans.push(entry);
+        Some(Ready { executor: cache.executor.clone()?, loaded })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Cache {
+    /// What a plan of `segment` takes beside the largest plans of the other segments.
+    fn with_others(&self, segment: usize, memory: MemoryUse) -> MemoryUse {
+        let others = self.plans.iter().enumerate().filter(|(index, _)| *index != segment);
+        others.fold(memory, |sum, (_, plans)| {
+            let uses = || plans.iter().map(|(_, loaded)| loaded.plan.memory);
+            MemoryUse {
+                slot: sum.slot.max(uses().map(|memory| memory.slot).max().unwrap_or(0)),
+                staging: sum.staging.max(uses().map(|memory| memory.staging).max().unwrap_or(0)),
+                constants: sum.constants + uses().map(|memory| memory.constants).max().unwrap_or(0),
+                ..sum
+            }
+        })
+    }
+}
