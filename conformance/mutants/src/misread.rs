@@ -68,7 +68,8 @@ fn integers(numbers: &mut Vec<i64>, how: &str, by: i64) -> Option<()> {
         "first" => numbers.iter_mut().take(1).for_each(|number| *number = number.saturating_add(by)),
         "last" => numbers.iter_mut().rev().take(1).for_each(|number| *number = number.saturating_add(by)),
         "reverse" => numbers.reverse(),
-        "turn" => numbers.rotate_left(usize::from(!numbers.is_empty())),
+        "turn" if !numbers.is_empty() => numbers.rotate_left(1),
+        "turn" => {}
         "negate" => numbers.iter_mut().for_each(|number| *number = number.saturating_neg()),
         "empty" => numbers.clear(),
         _ => return None,

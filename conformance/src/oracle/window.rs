@@ -312,9 +312,13 @@ fn max_pool(question: &Question) -> Result<Vec<Answer>, Unknown> {
             places.push((if column_major { channel * plane + place(&backwards, &dims) } else { at }) as i128);
         }
     }
-    let values = x.picked(&shape, best);
+    let values = match x.is_float() {
+        // A NaN comes out as one, with whatever payload.
+        true => Answer::reals(x.dtype, &shape, Reals::plain(best.iter().flatten().map(|&at| reals[at]).collect())),
+        false => Answer::stored(x.picked(&shape, best)),
+    };
     let indices = Tensor::of_wholes(dtype::I64, &shape, &places);
-    Ok(vec![Answer::stored(values), Answer::stored(indices)])
+    Ok(vec![values, Answer::stored(indices)])
 }
 
 fn mean_pool(question: &Question) -> Result<Vec<Answer>, Unknown> {

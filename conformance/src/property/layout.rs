@@ -230,12 +230,20 @@ fn resize(draw: &mut Draw, dtype: u16) -> Question {
     draw.empty = false;
     let shape = if draw.large { vec![1, 3, 31, 29] } else { draw.shape(4, 60).iter().map(|&dim| dim.min(9)).collect() };
     // Powers of two: no rounding decides between two neighbours.
-    let scales: Vec<f64> = (0..4)
-        .map(|axis| if axis < 2 && draw.chance(80) { 1.0 } else { draw.pick(&[1.0, 2.0, 2.0, 4.0, 0.5]) })
+    let scales: Vec<f64> = shape
+        .iter()
+        .enumerate()
+        .map(|(axis, &dim)| {
+            if axis < 2 && draw.chance(80) {
+                return 1.0;
+            }
+            let scale: f64 = draw.pick(&[1.0, 2.0, 2.0, 4.0, 0.5]);
+            // Of an odd length, half is not a length: what the corners are then is open.
+            if dim % 2 == 1 { scale.max(1.0) } else { scale }
+        })
         .collect();
-    let sizes: Vec<i64> = shape.iter().zip(&scales).map(|(&dim, scale)| ((dim as f64 * scale) as i64).max(1)).collect();
+    let sizes: Vec<i64> = shape.iter().zip(&scales).map(|(&dim, scale)| (dim as f64 * scale) as i64).collect();
     let by_size = linear && draw.chance(40);
-    let tiny = shape.iter().zip(&scales).any(|(&dim, scale)| dim as f64 * scale < 1.0);
     let question = Question::new("Resize", 19)
         .integer("antialias", 0)
         .text(
@@ -250,7 +258,7 @@ fn resize(draw: &mut Draw, dtype: u16) -> Question {
         .text("nearest_mode", draw.pick(&["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"]))
         .input(draw.tensor(dtype, &shape))
         .without();
-    let question = if by_size || tiny {
+    let question = if by_size {
         question.without().operand(Tensor::list(&sizes), true)
     } else {
         question.operand(Tensor::of_reals(F32, &[4], &scales), true)
