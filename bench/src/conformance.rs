@@ -4,15 +4,18 @@
 
 use crate::figure::{Goal, Report};
 use crate::rig::Rig;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
 use sunmao_conformance::report::{Counts, Report as Run};
-use sunmao_conformance::{BEHAVIOUR_SUITE, Lists, Profile, Store, Verdict};
+use sunmao_conformance::{Lists, Profile, Store, Verdict};
+use sunmao_host::conformance::behaviour::Behaviour;
+use sunmao_host::conformance::kernels::strength::strength;
 use sunmao_host::conformance::{RunOptions, Selection, Target, examine, onnx};
+use sunmao_host::plugin::LoadOptions;
 
 /// A sample takes every so-manyth case.
 const SAMPLE: usize = 12;
@@ -20,7 +23,14 @@ const SAMPLE: usize = 12;
 const PASS_GOAL: usize = 1840;
 const CORE_GOAL: usize = 1200;
 const BEHAVIOUR_GOAL: f64 = 60.0;
+/// All suites on one plugin.
 const MINUTES_GOAL: f64 = 10.0;
+/// Growth of the process over all checks, in per cent.
+const GROWTH_GOAL: f64 = 5.0;
+const MUTANTS_GOAL: f64 = 200.0;
+const CAUGHT_GOAL: f64 = 99.0;
+/// Cases that each mutant is asked.
+const MUTANT_CASES: u64 = 16;
 /// The chip that is chosen when nobody names one.
 const DEFAULT_CHIP: &str = "simd128";
 
@@ -38,16 +48,11 @@ pub(crate) struct Means<'a> {
 
 /// Measures all of them.
 pub(crate) fn measure(report: &mut Report<'_>, means: &Means<'_>) {
-    let start = Instant::now();
     report.section("onnx.node", |report| onnx_nodes(report, means));
     report.section("core-f32", |report| core_alone(report, means));
     report.section("claims", |report| claims(report, means));
     report.section("behaviour", |report| behaviour(report, means));
     report.section("property", |report| mutants(report, means));
-    let minutes = start.elapsed().as_secs_f64() / 60.0;
-    if report.wants("suite.minutes") {
-        report.line("suite.minutes", minutes, " min", Goal::AtMost(MINUTES_GOAL), 1);
-    }
 }
 
 /// ONNX's cases through importer, default chip and fast paths, by opset band beside the peers.
@@ -104,10 +109,11 @@ fn core_alone(report: &mut Report<'_>, means: &Means<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Of what each chip claims, how much passes: a promise is kept or it is not made.
+/// Of what each chip claims, in all suites, how much passes: a promise is kept or it is not made.
 fn claims(report: &mut Report<'_>, means: &Means<'_>) -> Result<()> {
     for chip in means.rig.chips() {
-        let run = examined(&means.rig.target(&chip)?.alone(), &sampled(means, Selection::default()))?;
+        let selection = if means.quick { sampled(means, Selection::default()) } else { Selection::default() };
+        let run = examined(&means.rig.target(&chip)?.alone(), &selection)?;
         let Counts { cases, pass, declined, .. } = run.counts;
         let claimed = cases - declined;
         run.cases.iter().filter(|case| case.outcome.verdict.is_failure()).for_each(|case| {
@@ -115,29 +121,47 @@ fn claims(report: &mut Report<'_>, means: &Means<'_>) -> Result<()> {
         });
         let name = format!("claims.{chip}.kept");
         report.line(&name, 100.0 * pass as f64 / claimed.max(1) as f64, " %", Goal::AtLeast(100.0), claimed);
+        if chip == DEFAULT_CHIP {
+            report.line("claims.minutes", run.seconds / 60.0, " min", Goal::AtMost(MINUTES_GOAL), cases);
+        }
     }
     Ok(())
 }
 
-/// Behaviour checks C-01 to C-60 that are contained.
+/// Behaviour checks C-01 to C-60: how many are contained, and whether the process gives back what it took.
 fn behaviour(report: &mut Report<'_>, means: &Means<'_>) -> Result<()> {
-    let selection = Selection { suites: vec![BEHAVIOUR_SUITE.to_owned()], ..Selection::default() };
-    let run = examined(&means.rig.target(DEFAULT_CHIP)?, &selection)?;
-    tell(&run);
-    report.line("behaviour.contained", run.counts.pass as f64, "", Goal::AtLeast(BEHAVIOUR_GOAL), run.counts.cases);
+    let target = means.rig.target(DEFAULT_CHIP)?;
+    let contained = Behaviour::default().contain_all(&target).map_err(|what| anyhow!(what))?;
+    contained.escaped().iter().for_each(|(id, seen)| eprintln!("{id}: {seen}"));
+    let checks = contained.checks();
+    report.line("behaviour.contained", contained.contained() as f64, "", Goal::AtLeast(BEHAVIOUR_GOAL), checks);
+    report.line("behaviour.memory.growth", 100.0 * contained.growth(), " %", Goal::AtMost(GROWTH_GOAL), checks);
     Ok(())
 }
 
-/// Mutants of the kernels that the property cases catch: 99 % of at least 200.
-fn mutants(report: &mut Report<'_>, _means: &Means<'_>) -> Result<()> {
-    report.missing("property.mutants.caught", "there are no mutants yet");
+/// Mutants of the portable kernels: how many the drawn cases notice.
+fn mutants(report: &mut Report<'_>, means: &Means<'_>) -> Result<()> {
+    let file = means.rig.guest_file("mutants");
+    let plugin = means.rig.runtime.load(&file, &LoadOptions::default()).with_context(|| file.display().to_string())?;
+    let strength = strength(&plugin, 1, MUTANT_CASES / if means.quick { 2 } else { 1 }, jobs());
+    if !strength.broken.is_empty() {
+        bail!("cases fail without a fault: {}", strength.broken.join(", "));
+    }
+    strength.survivors.iter().for_each(|name| eprintln!("survived: {name}"));
+    let (mutants, caught) = (strength.mutants, 100.0 * strength.caught as f64 / strength.mutants.max(1) as f64);
+    report.line("property.mutants", mutants as f64, "", Goal::AtLeast(MUTANTS_GOAL), mutants);
+    report.line("property.mutants.caught", caught, " %", Goal::AtLeast(CAUGHT_GOAL), mutants);
     Ok(())
 }
 
 fn examined(target: &Target, selection: &Selection) -> Result<Run> {
-    let jobs = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    // Nothing is excused here.
     let lists = Lists::default();
-    Ok(examine(target, selection, &lists, RunOptions { jobs }, &mut |_| ())?)
+    Ok(examine(target, selection, &lists, RunOptions { jobs: jobs() }, &mut |_| ())?)
+}
+
+fn jobs() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 /// Every case of the selection, or every so-manyth of ONNX's.

@@ -30,7 +30,7 @@ impl Rig {
     pub(crate) fn new(plugins: &Path, guests: &Path) -> Result<Self> {
         let runtime = Runtime::new(RuntimeOptions::default())?;
         let registry = Arc::new(Registry::default());
-        for name in ["simd128", "portable", "import-onnx"] {
+        for name in ["simd128", "portable", "npu-sim", "import-onnx"] {
             let path = plugins.join(format!("{name}.wasm"));
             let plugin = runtime
                 .load(&path, &LoadOptions::default())
@@ -58,7 +58,8 @@ impl Rig {
     /// A chip for conformance cases, with everything that a served model has.
     pub(crate) fn target(&self, chip: &str) -> Result<Target> {
         let host = Host { registry: self.registry.clone(), team: Team::new(1, QUEUE) };
-        Ok(Target::whole_host(self.runtime.clone(), host, self.registry.chip(chip)?))
+        let target = Target::whole_host(self.runtime.clone(), host, self.registry.chip(chip)?);
+        Ok(Target { guests: Some(self.guests.clone()), ..target })
     }
 
     /// Names of all chips.

@@ -154,7 +154,9 @@ static BY_NAME: LazyLock<HashMap<&'static str, &'static Schema>> =
 
 /// Every operator, by family.
 pub fn all() -> impl Iterator<Item = &'static Schema> {
-    [elementwise::TABLE, reduce::TABLE, network::TABLE, tensor::TABLE, host::TABLE, control::TABLE].into_iter().flatten()
+    [elementwise::TABLE, reduce::TABLE, network::TABLE, tensor::TABLE, host::TABLE, control::TABLE]
+        .into_iter()
+        .flatten()
 }
 
 /// The operator of that name, whatever the opset.

@@ -37,9 +37,31 @@ pub struct Report {
     pub stale: Vec<String>,
     /// Every case.
     pub cases: Vec<CaseResult>,
+    /// How fast the plugin's operators are; empty: not measured.
+    #[serde(default)]
+    pub card: Vec<CardLine>,
     /// Inputs and expected outputs of cases for a person, by suite and name (`onnx-node/test_abs`).
     #[serde(default)]
     pub shown: BTreeMap<String, Vec<String>>,
+}
+
+/// One operator of the performance card, on one thread.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CardLine {
+    /// The operator.
+    pub op: String,
+    /// Short name of the element type.
+    pub dtype: String,
+    /// Sizes, for a person.
+    pub sizes: String,
+    /// What the rate counts: `Gop/s` or `GB/s`.
+    pub unit: String,
+    /// The median rate.
+    pub rate: f64,
+    /// The rate over that of the portable plugin; none where that one does not run it or is not there.
+    pub against_portable: Option<f64>,
+    /// The rate over that of the host's fast path; none where there is none.
+    pub against_fast_path: Option<f64>,
 }
 
 /// What ran the cases.
@@ -157,6 +179,7 @@ impl Report {
             profiles: profiles.iter().map(|profile| ProfileResult::of(profile, &cases)).collect(),
             stale: Vec::new(),
             cases,
+            card: Vec::new(),
             shown: BTreeMap::new(),
         }
     }

@@ -69,7 +69,17 @@ fn every_form_tells_every_case_and_nothing_breaks_out() {
         ),
         result("C-15", None, Outcome::failed(Verdict::Timeout, "late")),
     ];
-    let report = report(&["half"], cases);
+    let mut report = report(&["half"], cases);
+    let line = |rate, against_portable| CardLine {
+        op: "MatMul".into(),
+        dtype: "f32".into(),
+        sizes: "256 x 256".into(),
+        unit: "Gop/s".into(),
+        rate,
+        against_portable,
+        against_fast_path: None,
+    };
+    report.card = vec![line(10.5, Some(7.25)), line(1.0, None)];
     let back: Report = serde_json::from_str(&report.json()).expect("reads back");
     assert_eq!(back, report);
     let xml = report.junit();

@@ -258,6 +258,9 @@ pub(super) struct ConformanceRun {
     /// Folder of the hostile components that the profile abi loads; without it, where `cargo xtask build-plugins --all` leaves them
     #[arg(long, env = "SUNMAO_GUESTS", value_name = "FOLDER")]
     pub(super) guests: Option<PathBuf>,
+    /// Measure how fast the plugin's operators are, too: a table, and a part of the report
+    #[arg(long, env = "SUNMAO_CARD", value_parser = FalseyValueParser::new())]
+    pub(super) card: bool,
     /// List the declined cases and why, too
     #[arg(long, env = "SUNMAO_DECLINED", value_parser = FalseyValueParser::new())]
     pub(super) declined: bool,

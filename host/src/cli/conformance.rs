@@ -4,7 +4,10 @@ use super::arguments::{ConformanceRun, ConformanceVerify};
 use super::assemble::{Assembled, options, threads};
 use super::failure::Failure;
 use super::print;
-use crate::conformance::{Event, RunError, RunOptions, Selection, Target, compare_fast_paths, examine, profile_cases};
+use super::progress::during;
+use crate::conformance::{
+    Event, RunError, RunOptions, Selection, Target, compare_fast_paths, examine, performance_card, profile_cases,
+};
 use crate::device::{Chip, Registry};
 use crate::plugin::{Digest, Kind};
 use crate::session::Host;
@@ -14,9 +17,11 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use sunmao_conformance::report::{Certificate, CertificateError, Report};
+use sunmao_conformance::report::{CardLine, Certificate, CertificateError, FastPathDifference, Report};
 use sunmao_conformance::{CaseResult, Lists, Profile, Verdict};
 
+/// Id of the plugin that rates are compared with.
+const PORTABLE: &str = "portable";
 /// Where progress has no terminal, a line now and then.
 const LINE_EVERY: Duration = Duration::from_secs(30);
 /// A progress line on a terminal, this often.
@@ -31,9 +36,14 @@ pub(super) fn run(arguments: &ConformanceRun) -> Result<ExitCode, Failure> {
     let lists = lists(arguments.known.as_deref(), &target)?;
     let run = RunOptions { jobs: arguments.jobs.map_or_else(|| threads(&arguments.common), usize::from) };
     let mut progress = Progress::new();
-    let report = examine(&target, &selection, &lists, run, &mut |event| progress.show(event)).map_err(failed)?;
+    let mut report = examine(&target, &selection, &lists, run, &mut |event| progress.show(event)).map_err(failed)?;
     progress.clear();
     print(&summary(&report, arguments.declined))?;
+    if arguments.card {
+        let portable = assembled.host.registry.chips().into_iter().find(|chip| chip.plugin.id() == PORTABLE);
+        report.card = during("measuring", || performance_card(&target, portable.as_ref().map(|chip| &chip.plugin)));
+        print(&card_table(&report.card))?;
+    }
     if let Some(folder) = &arguments.report {
         let alone = arguments.plugin.is_some() && !report.profiles.is_empty();
         let fast_paths = if alone {
@@ -179,11 +189,20 @@ fn summary(report: &Report, declined: bool) -> String {
     out + &report.table()
 }
 
-fn write_reports(
-    folder: &Path,
-    report: &Report,
-    fast_paths: Option<sunmao_conformance::report::FastPathDifference>,
-) -> Result<(), Failure> {
+/// Rates on one thread, and their ratios.
+fn card_table(card: &[CardLine]) -> String {
+    let mut out =
+        format!("\n{:<28}{:<8}{:>18}{:>14}{:>14}\n", "operator", "type", "rate", "of portable", "of fast path");
+    for line in card {
+        let ratio = |ratio: Option<f64>| ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2} x"));
+        let (rate, portable, fast) = (line.rate, ratio(line.against_portable), ratio(line.against_fast_path));
+        let rate = format!("{rate:.2} {}", line.unit);
+        let _ = writeln!(out, "{:<28}{:<8}{rate:>18}{portable:>14}{fast:>14}  {}", line.op, line.dtype, line.sizes);
+    }
+    out
+}
+
+fn write_reports(folder: &Path, report: &Report, fast_paths: Option<FastPathDifference>) -> Result<(), Failure> {
     let failed =
         |error: std::io::Error| Failure::new(format!("{}: {error}", folder.display()), "check where --report points");
     std::fs::create_dir_all(folder).map_err(failed)?;

@@ -23,11 +23,10 @@ pub(super) fn answer(session: &Session, inputs: &[(String, CaseValue)]) -> Resul
     }
     match session.infer(tensors, &[]) {
         Ok(outputs) => Ok(outputs.into_iter().map(|(name, tensor)| (name, value(tensor))).collect()),
-        // Without a plan it was declined; with one it was promised.
+        // With a plan for the whole it was promised. Without one (a model of several steps has none) it counts as declined, unless the error says more.
         Err(error) => Err(match shapes(session, inputs).map(|shapes| session.plan(&shapes)) {
             Some(Ok(_)) => blame::running(&error),
-            Some(Err(error)) => blame::planning(&error),
-            None => blame::planning(&error),
+            _ => blame::planning(&error),
         }),
     }
 }

@@ -1,9 +1,11 @@
 //! A whole examination: the cases that are asked for, run, held against the list of known gaps, and summed up.
 
+use super::kernels::card;
 use super::{Event, RunError, RunOptions, Target, run, suites};
-use crate::plugin::{ABI_VERSION, Kind};
+use crate::plugin::{ABI_VERSION, Kind, Plugin};
+use std::sync::Arc;
 use std::time::Instant;
-use sunmao_conformance::report::{FastPathDifference, HostFacts, Report, Settings, Subject};
+use sunmao_conformance::report::{CardLine, FastPathDifference, HostFacts, Report, Settings, Subject};
 use sunmao_conformance::{CaseFacts, CaseResult, Lists, Profile, glob};
 
 /// Which cases.
@@ -75,6 +77,21 @@ pub fn compare_fast_paths(
         (off != on).then(|| format!("{}: {off} -> {on}", after.facts.name))
     });
     Ok(FastPathDifference { cases: after.len(), differing: differing.collect() })
+}
+
+/// How fast the operators of the target's plugin are, beside the portable plugin, if there is one, and the host's fast paths.
+pub fn performance_card(target: &Target, portable: Option<&Arc<Plugin>>) -> Vec<CardLine> {
+    let line = |line: card::Line| CardLine {
+        op: line.op,
+        dtype: line.dtype,
+        sizes: line.sizes,
+        unit: line.unit.name().to_owned(),
+        rate: line.rate,
+        against_portable: line.against_portable.filter(|_| portable.is_some()),
+        against_fast_path: line.against_fast_path,
+    };
+    // Without one the plugin is compared with itself, and that is left out above.
+    card::card(&target.chip.plugin, portable.unwrap_or(&target.chip.plugin)).into_iter().map(line).collect()
 }
 
 /// The cases of a profile on this host: its list, or all of its suite.

@@ -14,7 +14,7 @@ pub mod onnx;
 mod runner;
 mod target;
 
-pub use examine::{Selection, compare_fast_paths, examine, profile_cases};
+pub use examine::{Selection, compare_fast_paths, examine, performance_card, profile_cases};
 pub use runner::{Event, RunError, RunOptions, run};
 pub use target::Target;
 
