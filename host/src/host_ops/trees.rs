@@ -244,7 +244,7 @@ mod tests {
             doubles(&[features.len() as u64 / 2, 2], features),
             doubles(&[4], &[5.23, 12.12, -12.23, 7.21]),
             typed(DType::U8, &[3], &[0.0; 3]),
-            doubles(&[3], &[3.14, 1.2, 4.2]),
+            doubles(&[3], &[3.5, 1.2, 4.2]),
         ]
     }
 
