@@ -213,8 +213,8 @@ impl Bound {
                         let deep = channel * shape.window.kernel() + tap;
                         let (weight, apart) =
                             if self.packed { (first * depth + deep * lanes, 1) } else { (first * depth + deep, depth) };
-                        for lane in 0..lanes {
-                            let product = factor * (w_byte.number(w.get(weight + lane * apart)) - zeros[lane]);
+                        for (lane, zero) in zeros.iter().enumerate().take(lanes) {
+                            let product = factor * (w_byte.number(w.get(weight + lane * apart)) - zero);
                             let at = column * lanes + lane;
                             sums.set(at, sums.get(at).wrapping_add(product));
                         }

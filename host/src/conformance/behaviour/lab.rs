@@ -25,7 +25,7 @@ pub struct Depth {
 
 impl Default for Depth {
     fn default() -> Self {
-        Self { mutants: 2_000, blobs: 25, runs: 10_000 }
+        Self { mutants: 2_000, blobs: 10, runs: 10_000 }
     }
 }
 

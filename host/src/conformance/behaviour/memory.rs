@@ -81,8 +81,8 @@ fn with_allocator(lab: &Lab, address: i32) -> Result<Result<(), PluginError>, Tr
 fn allocator_zero(lab: &Lab) -> Result<(), Trouble> {
     // Address 0 is memory of its own, which its arguments then overwrite: anything may come of it, but to itself.
     match with_allocator(lab, 0)? {
-        Ok(()) | Err(PluginError::Trap { .. } | PluginError::Plugin { .. } | PluginError::OutOfMemory { .. }) => Ok(()),
-        Err(other) => Err(other.into()),
+        Err(error @ (PluginError::Memory(_) | PluginError::Runtime(_))) => Err(error.into()),
+        _ => Ok(()),
     }
 }
 
