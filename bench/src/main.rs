@@ -3,6 +3,7 @@
 //! Nothing here prints a stored number. `cargo xtask figures AREA` builds what is needed and calls this program.
 
 mod accuracy;
+mod conformance;
 mod figure;
 mod isolation;
 mod memory;
@@ -20,8 +21,8 @@ use std::process::ExitCode;
 /// Measures figures.
 #[derive(Parser)]
 struct Arguments {
-    /// Which figures: `spine`.
-    #[arg(value_parser = ["spine"])]
+    /// Which figures: `spine`, `conformance`.
+    #[arg(value_parser = ["spine", "conformance"])]
     area: String,
     /// A sample of each figure.
     #[arg(long)]
@@ -38,11 +39,26 @@ struct Arguments {
     /// The folder of the built test plugins.
     #[arg(long, default_value = "target/guests")]
     guests: PathBuf,
+    /// A Python that has the peers of `bench/peers/requirements.txt`; without it they are not measured.
+    #[arg(long)]
+    python: Option<PathBuf>,
 }
 
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     let rig = rig::Rig::new(&arguments.plugins, &arguments.guests)?;
+    if arguments.area == "conformance" {
+        let means = conformance::Means {
+            rig: &rig,
+            python: arguments.python,
+            script: PathBuf::from("bench/peers/onnx_nodes.py"),
+            store: PathBuf::from("conformance/cases/onnx-node.bin"),
+            quick: arguments.quick,
+        };
+        let mut report = Report::new(&arguments.only);
+        conformance::measure(&mut report, &means);
+        return Ok(report.finish());
+    }
     let models = models::Index::read(&arguments.models)?;
     if let Some(threads) = memory::is_child() {
         memory::child(&rig, &models, threads)?;

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use sunmao_graph::fold::NoWeights;
 use sunmao_graph::{Container, DType, Dim, Graph, Node, Role, Value, ValueId};
-use sunmao_host::device::{Registry, Selector};
+use sunmao_host::conformance::Target;
+use sunmao_host::device::{BrokenPromises, Chip, Registry, Scout, Selector};
 use sunmao_host::engine::{Executor, Layout, Loaded, Run};
 use sunmao_host::plan::{self, Plan};
-use sunmao_host::plugin::{ChipInstance, Kind, LoadOptions, Plugin, Runtime, RuntimeOptions};
+use sunmao_host::plugin::{LoadOptions, Plugin, Runtime, RuntimeOptions};
 use sunmao_host::scheduler::Team;
 use sunmao_host::session::{Host, Options, Session};
 
@@ -29,7 +30,7 @@ impl Rig {
     pub(crate) fn new(plugins: &Path, guests: &Path) -> Result<Self> {
         let runtime = Runtime::new(RuntimeOptions::default())?;
         let registry = Arc::new(Registry::default());
-        for name in ["simd128", "portable", "import-onnx"] {
+        for name in ["simd128", "portable", "npu-sim", "import-onnx"] {
             let path = plugins.join(format!("{name}.wasm"));
             let plugin = runtime
                 .load(&path, &LoadOptions::default())
@@ -52,6 +53,18 @@ impl Rig {
     /// A loaded chip.
     pub(crate) fn chip(&self, name: &str) -> Result<Arc<Plugin>> {
         Ok(self.registry.chip(name)?.plugin.clone())
+    }
+
+    /// A chip for conformance cases, with everything that a served model has.
+    pub(crate) fn target(&self, chip: &str) -> Result<Target> {
+        let host = Host { registry: self.registry.clone(), team: Team::new(1, QUEUE) };
+        let target = Target::whole_host(self.runtime.clone(), host, self.registry.chip(chip)?);
+        Ok(Target { guests: Some(self.guests.clone()), ..target })
+    }
+
+    /// Names of all chips.
+    pub(crate) fn chips(&self) -> Vec<String> {
+        self.registry.chips().iter().map(|chip| chip.name.clone()).collect()
     }
 
     /// A session on `chip` alone: no native kernel.
@@ -146,17 +159,11 @@ impl Bench {
         threads: usize,
         adjust: impl FnOnce(&mut Plan),
     ) -> Result<Self> {
-        let mut scout = plugin.map(ChipInstance::new).transpose()?;
-        if let Some(scout) = &mut scout {
-            scout.reserve(65536)?;
-        }
-        let facts = plugin.and_then(|plugin| match plugin.kind() {
-            Kind::Chip(facts) => Some(facts),
-            Kind::Importer(_) => None,
-        });
+        let broken = BrokenPromises::default();
+        let chip = plugin.map(|plugin| Chip::new("bench".into(), Vec::new(), false, plugin.clone()));
         let mut selector = Selector {
-            chip: facts.zip(scout.as_mut()).map(|(facts, scout)| (&facts.operators[..], scout)),
-            fast_paths: false,
+            chip: chip.as_ref().map(|chip| Scout::new(chip, &broken)),
+            no_fast_paths: Some("not what is measured"),
             strict: plugin.is_some(),
         };
         let options = plan::Options { alignment: 64, threads: threads as u32 };

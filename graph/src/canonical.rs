@@ -7,10 +7,16 @@
 mod affine;
 mod algebra;
 mod decompose;
+mod einsum;
+mod language;
+mod loss;
 mod neutral;
 mod node_facts;
+mod packed;
 mod pooling;
+mod quantised;
 mod sharing;
+mod spectral;
 mod views;
 mod windows;
 
@@ -27,14 +33,33 @@ static RULES: LazyLock<Rules> = LazyLock::new(|| Rules::new(all()));
 
 fn all() -> impl Iterator<Item = &'static Rule> {
     // Cheapest and most often useful first: the first rule that fires ends a node's turn in a pass.
-    [neutral::RULES, views::RULES, windows::RULES, pooling::RULES, affine::RULES, algebra::RULES, decompose::RULES]
-        .into_iter()
-        .flatten()
+    [
+        neutral::RULES,
+        views::RULES,
+        windows::RULES,
+        pooling::RULES,
+        affine::RULES,
+        algebra::RULES,
+        decompose::RULES,
+        loss::RULES,
+        packed::RULES,
+        quantised::RULES,
+        einsum::RULES,
+        language::RULES,
+        spectral::RULES,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// Names of the rules, in the order in which they are tried.
 pub fn rule_names() -> Vec<&'static str> {
     all().map(|rule| rule.name).collect()
+}
+
+/// Whether a rule rewrites the operator, at least in some of its forms.
+pub fn rewrites(op: &str) -> bool {
+    all().any(|rule| rule.ops.contains(&op))
 }
 
 /// Applies every rule once to every node and answers how many times one fired. Types must have been inferred before, and must be inferred again after.

@@ -23,7 +23,7 @@ macro_rules! dtypes {
                 match self { $(DType::$name => $text,)* }
             }
 
-            /// Bits of one element; 0 for strings, which have no fixed size.
+            /// Bits of one element; 0 for strings, which have no fixed size, and for blocks, whose elements share bits.
             pub fn bits(self) -> u32 {
                 match self { $(DType::$name => $bits,)* }
             }
@@ -78,6 +78,22 @@ dtypes! {
     I4 = 22, "i4", 4;
     /// 4-bit float.
     F4E2M1 = 23, "f4e2m1", 4;
+    /// A power of two: the exponent of a shared scale, without sign or mantissa.
+    F8E8M0 = 24, "f8e8m0", 8;
+    /// Unsigned 2 bits, four to a byte, the first in the lowest bits.
+    U2 = 25, "u2", 2;
+    /// Signed 2 bits.
+    I2 = 26, "i2", 2;
+    /// GGUF blocks of 32 numbers of 4 bits with one scale.
+    Q4_0 = 0x100, "q4_0", 0;
+    /// GGUF blocks of 256 numbers of 4 bits in eight groups.
+    Q4K = 0x101, "q4_k", 0;
+    /// GGUF blocks of 256 numbers of 5 bits in eight groups.
+    Q5K = 0x102, "q5_k", 0;
+    /// GGUF blocks of 256 numbers of 6 bits in sixteen groups.
+    Q6K = 0x103, "q6_k", 0;
+    /// GGUF blocks of 32 numbers of 8 bits with one scale.
+    Q8_0 = 0x104, "q8_0", 0;
 }
 
 impl DType {
@@ -86,8 +102,23 @@ impl DType {
         self as u16
     }
 
-    /// Bytes of `elements` dense elements; none when it overflows or the type has no fixed size.
+    /// Elements and bytes of one block of a block format. Blocks lie along the last axis.
+    pub fn block(self) -> Option<(u64, u64)> {
+        match self {
+            DType::Q4_0 => Some((32, 18)),
+            DType::Q4K => Some((256, 144)),
+            DType::Q5K => Some((256, 176)),
+            DType::Q6K => Some((256, 210)),
+            DType::Q8_0 => Some((32, 34)),
+            _ => None,
+        }
+    }
+
+    /// Bytes of `elements` dense elements; none when it overflows, the type has no fixed size, or a block is not full.
     pub fn bytes(self, elements: u64) -> Option<u64> {
+        if let Some((block, bytes)) = self.block() {
+            return if elements.is_multiple_of(block) { (elements / block).checked_mul(bytes) } else { None };
+        }
         match self.bits() {
             0 => None,
             bits => Some(elements.checked_mul(u64::from(bits))?.div_ceil(8)),
@@ -97,7 +128,7 @@ impl DType {
     /// Whether it is a floating-point type (real).
     pub fn is_float(self) -> bool {
         use DType::*;
-        matches!(self, F32 | F16 | F64 | BF16 | F8E4M3FN | F8E4M3FNUZ | F8E5M2 | F8E5M2FNUZ | F4E2M1)
+        matches!(self, F32 | F16 | F64 | BF16 | F8E4M3FN | F8E4M3FNUZ | F8E5M2 | F8E5M2FNUZ | F4E2M1 | F8E8M0)
     }
 }
 

@@ -403,20 +403,27 @@ impl<'e, 'a> Sketch<'e, 'a> {
 
     /// Adds a node and answers its result.
     pub(crate) fn op(&mut self, op: &str, inputs: &[ValueId], attributes: &[(&str, Attribute)]) -> ValueId {
+        let inputs: Vec<_> = inputs.iter().copied().map(Some).collect();
+        self.op_with_gaps(op, &inputs, attributes)
+    }
+
+    /// The same where optional inputs may be left out.
+    pub(crate) fn op_with_gaps(
+        &mut self,
+        op: &str,
+        inputs: &[Option<ValueId>],
+        attributes: &[(&str, Attribute)],
+    ) -> ValueId {
         let made = self.editor.computed(self.output);
-        self.push(op, inputs, attributes, made);
+        self.nodes.push(new_node(&self.like.name, op, inputs, &[Some(made)], attributes));
         made
     }
 
     /// Adds the last node, which makes the output, and answers all.
     pub(crate) fn finish(mut self, op: &str, inputs: &[ValueId], attributes: &[(&str, Attribute)]) -> Rewrite {
-        self.push(op, inputs, attributes, self.output);
-        Ok(Some(self.nodes))
-    }
-
-    fn push(&mut self, op: &str, inputs: &[ValueId], attributes: &[(&str, Attribute)], made: ValueId) {
         let inputs: Vec<_> = inputs.iter().copied().map(Some).collect();
-        self.nodes.push(new_node(&self.like.name, op, &inputs, &[Some(made)], attributes));
+        self.nodes.push(new_node(&self.like.name, op, &inputs, &[Some(self.output)], attributes));
+        Ok(Some(self.nodes))
     }
 
     /// A scalar of that type.

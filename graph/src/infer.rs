@@ -6,19 +6,25 @@
 
 mod containers;
 mod control;
+mod einsum;
 mod elementwise;
+mod host;
 mod layout;
+mod loss;
 mod network;
 pub(crate) mod numbers;
 mod product;
 mod reduce;
 mod select;
+mod spectral;
+mod unfold;
 
 use crate::tensor::{read_integers, read_numbers};
 use crate::text::type_text;
 use crate::validate::RANK_MAX;
 use crate::{Attribute, Container, Content, DType, Dim, Graph, Node, Role, Symbol, SymbolId, Value, ValueId};
 
+pub(crate) use einsum::{Equation, Label};
 pub(crate) use elementwise::broadcast;
 pub(crate) use network::{PoolGeometry, Spatial, transpose_pads};
 
@@ -330,7 +336,12 @@ fn rule(scope: &Scope<'_>) -> Facts {
         op if reduce::covers(op) => reduce::infer(scope),
         op if network::covers(op) => network::infer(scope),
         op if product::covers(op) => product::infer(scope),
+        "Einsum" => einsum::infer(scope),
+        op if spectral::covers(op) => spectral::infer(scope),
+        op if unfold::covers(op) => unfold::infer(scope),
         op if select::covers(op) => select::infer(scope),
+        op if loss::covers(op) => loss::infer(scope),
+        op if host::covers(op) => host::infer(scope),
         op if control::covers(op) => control::infer(scope),
         // In the schema, but its shapes follow from data or nobody has needed them yet.
         _ => Ok(vec![]),

@@ -1,20 +1,22 @@
 //! What every operator looks like: its revisions, how many operands, which attributes, at the one frozen revision.
 //!
 //! The tables beside this file follow the ONNX operator specification, opsets 7 to 28. The frozen (canonical) revision of an operator is
-//! the newest whose form differs from the one before, as of opset 24, or a later one up to opset 16 that only admits more types.
+//! the newest whose form differs from the one before, or a later one up to opset 16 that only admits more types.
 //! `upgrade` brings older forms to it; what an operator does with its operands is `infer`'s and the kernels' business.
 
 mod control;
 mod elementwise;
+mod host;
 mod network;
 mod reduce;
 mod tensor;
 
 use crate::Attribute;
+pub(crate) use host::tensor_attributes;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-/// Oldest ONNX opset that is read.
+/// Oldest ONNX opset that is read. Before it, operators are read that have not changed until then.
 pub const OPSET_MIN: u16 = 7;
 /// Newest ONNX opset that is read.
 pub const OPSET_MAX: u16 = 28;
@@ -152,7 +154,9 @@ static BY_NAME: LazyLock<HashMap<&'static str, &'static Schema>> =
 
 /// Every operator, by family.
 pub fn all() -> impl Iterator<Item = &'static Schema> {
-    [elementwise::TABLE, reduce::TABLE, network::TABLE, tensor::TABLE, control::TABLE].into_iter().flatten()
+    [elementwise::TABLE, reduce::TABLE, network::TABLE, tensor::TABLE, host::TABLE, control::TABLE]
+        .into_iter()
+        .flatten()
 }
 
 /// The operator of that name, whatever the opset.
@@ -163,11 +167,14 @@ pub fn find(op: &str) -> Option<&'static Schema> {
 /// The operator of that name, and the revision that holds at the opset of its domain.
 pub fn lookup(op: &str, opset: u16) -> Result<(&'static Schema, u16), LookupError> {
     let schema = find(op).ok_or_else(|| LookupError::Unknown { op: op.to_owned() })?;
+    let revision = schema.revision_at(opset);
+    let unchanged = opset < OPSET_MIN && revision.is_some() && revision == schema.revision_at(OPSET_MIN);
     // Other domains count their own versions.
-    if !op.contains('.') && !(OPSET_MIN..=OPSET_MAX).contains(&opset) {
+    let read = op.contains('.') || unchanged || (OPSET_MIN..=OPSET_MAX).contains(&opset);
+    if !read {
         return Err(LookupError::Opset { opset });
     }
-    let revision = schema.revision_at(opset).ok_or_else(|| LookupError::TooNew {
+    let revision = revision.ok_or_else(|| LookupError::TooNew {
         op: op.to_owned(),
         since: schema.revisions.first().copied().unwrap_or_default(),
         opset,
@@ -233,5 +240,6 @@ mod tests {
         assert!(matches!(lookup("Gelu", 17), Err(LookupError::TooNew { since: 20, .. })));
         assert!(matches!(lookup("com.microsoft.FusedConv", 1), Err(LookupError::Unknown { .. })));
         assert!(matches!(lookup("Add", 6), Err(LookupError::Opset { .. })));
+        assert_eq!(lookup("Not", 1).expect("the same since opset 1").1, 1);
     }
 }

@@ -12,6 +12,9 @@ use crate::text::clipped;
 use crate::validate::{GraphErrors, complete, problem};
 use crate::{Attribute, DType, Dim, Graph, Node, Value, ValueId};
 
+/// Channels that an upgrade writes indices for.
+const CHANNELS_MAX: u64 = 1 << 20;
+
 /// What cannot be upgraded, and what to do about it.
 type Refusal = (String, &'static str);
 
@@ -58,9 +61,14 @@ impl Step<'_> {
             "Scan" if revision < 9 => self.batch_scan(&mut node),
             "Loop" => self.loop_bounds(&mut node),
             "Softmax" | "LogSoftmax" | "Hardmax" if revision < 13 => return self.softmax(node),
+            "Dropout" if revision < 10 && node.output(1).is_some() => return self.dropout(node, revision),
+            "GroupNormalization" if revision < 21 => return self.group_normalization(node),
             _ => {}
         }
         self.in_place(&mut node, revision)?;
+        for (key, index) in schema::tensor_attributes(&node.op) {
+            tensor_to_input(&mut node, key, *index)?;
+        }
         Ok(vec![node])
     }
 
@@ -113,9 +121,6 @@ impl Step<'_> {
                         "export the model with opset 9 or later",
                     ));
                 }
-                if node.integer("training_mode").unwrap_or(0) != 0 {
-                    return Err(("is in training mode".to_owned(), "export the model for inference"));
-                }
                 if revision < 14 {
                     // Statistics for training; nobody reads them in inference, and who does finds no producer.
                     node.outputs.truncate(1);
@@ -148,27 +153,6 @@ impl Step<'_> {
                 }
             }
             "Scatter" => node.op = "ScatterElements".to_owned(),
-            "Cast" | "CastLike" => {
-                // Only for f8e8m0, which is not read.
-                node.attributes.remove("round_mode");
-            }
-            "Range" => {
-                node.attributes.remove("stash_type");
-            }
-            "SpaceToDepth" => {
-                if node.text("mode").is_some_and(|mode| mode != "DCR") {
-                    return Err(("has a mode other than DCR".to_owned(), "export the model with opset 24 or earlier"));
-                }
-                node.attributes.remove("mode");
-            }
-            "Attention" => {
-                for side in ["left_window_size", "right_window_size"] {
-                    if node.integer(side).is_some_and(|size| size != -1) {
-                        return Err((format!("has a window (`{side}`)"), "export the model with opset 24 or earlier"));
-                    }
-                    node.attributes.remove(side);
-                }
-            }
             "GridSample" => {
                 let renamed = match node.text("mode") {
                     Some("bilinear") => Some("linear"),
@@ -179,20 +163,26 @@ impl Step<'_> {
                     node.attributes.insert("mode".to_owned(), Attribute::Text(mode.to_owned()));
                 }
             }
-            "GroupNormalization" if revision < 21 => {
-                return Err((
-                    "has the form of opset 18, with one scale a group".to_owned(),
-                    "export the model with opset 21 or later",
-                ));
-            }
             "RoiAlign" if revision < 16 => {
                 let mode = Attribute::Text("output_half_pixel".to_owned());
                 node.attributes.insert("coordinate_transformation_mode".to_owned(), mode);
             }
             "DFT" if revision < 20 => {
-                if let Some(Attribute::Integer(axis)) = node.attributes.remove("axis") {
-                    self.set_input(node, 2, Tensor::from_i64(vec![], &[axis]));
-                }
+                let axis = match node.attributes.remove("axis") {
+                    None => 1,
+                    Some(Attribute::Integer(axis)) => axis,
+                    Some(_) => return Err(wrong_type("axis")),
+                };
+                self.set_input(node, 2, Tensor::from_i64(vec![], &[axis]));
+            }
+            "Optional" => {
+                // Inference finds the type; an empty optional needs none.
+                node.attributes.remove("type");
+            }
+            "ai.onnx.ml.LabelEncoder" if revision < 2 => self.classes_to_keys(node)?,
+            "ai.onnx.ml.TreeEnsemble" => {
+                // How often each node was visited, for a compiler of trees.
+                node.attributes.remove("nodes_hitrates");
             }
             "LSTM" | "GRU" | "RNN" => {
                 node.attributes.remove("output_sequence");
@@ -297,6 +287,68 @@ impl Step<'_> {
         ])
     }
 
+    /// The mask was of the data's type once.
+    fn dropout(&mut self, mut node: Node, revision: u16) -> Result<Vec<Node>, Refusal> {
+        self.in_place(&mut node, revision)?;
+        let (Some(input), Some(mask)) = (node.input(0), node.output(1)) else { return Ok(vec![node]) };
+        let kept = self.computed(mask);
+        node.outputs[1] = Some(kept);
+        let cast = Node {
+            op: "CastLike".to_owned(),
+            inputs: vec![Some(kept), Some(input)],
+            outputs: vec![Some(mask)],
+            ..node.clone_head()
+        };
+        Ok(vec![node, cast])
+    }
+
+    /// Opset 18 gave one scale and one shift a group: each channel gets those of its group.
+    fn group_normalization(&mut self, mut node: Node) -> Result<Vec<Node>, Refusal> {
+        let refuse = |what: &str| (what.to_owned(), "export the model with opset 21 or later");
+        let (Some(input), Some(groups)) = (node.input(0), node.integer("num_groups").filter(|groups| *groups > 0))
+        else {
+            return Err(refuse("has no input or no groups"));
+        };
+        let shape = self.values[input.index()].shape.clone().unwrap_or_default();
+        let channels = shape.get(1).and_then(|dim| dim.known()).filter(|channels| *channels <= CHANNELS_MAX);
+        let Some(channels) = channels else {
+            return Err(refuse("normalises a number of channels that is not known, or too large"));
+        };
+        let each = channels / groups.unsigned_abs();
+        let indices: Vec<i64> = (0..channels).map(|channel| (channel / each.max(1)) as i64).collect();
+        let mut nodes = vec![];
+        for index in [1, 2] {
+            let Some(given) = node.input(index) else { return Err(refuse("has no scale or no shift")) };
+            let spread = self.computed(given);
+            let mut gather = Node { op: "Gather".to_owned(), outputs: vec![Some(spread)], ..node.clone_head() };
+            gather.inputs = vec![Some(given)];
+            self.set_input(&mut gather, 1, Tensor::vector(&indices));
+            nodes.push(gather);
+            node.inputs[index] = Some(spread);
+        }
+        nodes.push(node);
+        Ok(nodes)
+    }
+
+    /// The first LabelEncoder turned classes into their places, or places into classes, by the type of its input.
+    fn classes_to_keys(&mut self, node: &mut Node) -> Result<(), Refusal> {
+        let Some(Attribute::Texts(classes)) = node.attributes.remove("classes_strings") else {
+            return Err(wrong_type("classes_strings"));
+        };
+        let places = Attribute::Integers((0..classes.len() as i64).collect());
+        let classes = Attribute::Texts(classes);
+        let pairs = match node.input(0).and_then(|id| self.values[id.index()].dtype) {
+            Some(DType::String) => [("keys_strings", classes), ("values_int64s", places)],
+            Some(DType::I64) => [("keys_int64s", places), ("values_strings", classes)],
+            _ => {
+                let what = "has an input of which it is not known whether it is string or i64".to_owned();
+                return Err((what, "export the model with ai.onnx.ml 2 or later"));
+            }
+        };
+        node.attributes.extend(pairs.map(|(key, attribute)| (key.to_owned(), attribute)));
+        Ok(())
+    }
+
     fn computed(&mut self, like: ValueId) -> ValueId {
         let name = fresh_name(&self.values[like.index()].name, self.values.len());
         self.add(Value::computed(name))
@@ -355,6 +407,21 @@ impl Step<'_> {
             Some(Attribute::Number(bound)) => self.scalar_to_input(node, bound, index),
             Some(_) => Err(wrong_type(key)),
         }
+    }
+}
+
+/// A constant that an attribute names becomes an input.
+fn tensor_to_input(node: &mut Node, key: &str, index: usize) -> Result<(), Refusal> {
+    match node.attributes.remove(key) {
+        None => Ok(()),
+        Some(Attribute::Value(id)) => {
+            if node.inputs.len() <= index {
+                node.inputs.resize(index + 1, None);
+            }
+            node.inputs[index] = Some(id);
+            Ok(())
+        }
+        Some(_) => Err(wrong_type(key)),
     }
 }
 

@@ -1,4 +1,8 @@
-//! The steady state allocates nothing per node: a long plan takes as many allocations as a short one.
+//! The steady state allocates nothing per node: a long plan takes as many allocations as a short one, on one thread and on two.
+
+#[path = "it/onnx.rs"]
+#[allow(dead_code)]
+mod onnx;
 
 use std::alloc::{GlobalAlloc, Layout as Block, System};
 use std::path::Path;
@@ -6,10 +10,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use sunmao_graph::fold::NoWeights;
 use sunmao_graph::{Container, DType, Dim, Graph, Node, Role, Value};
-use sunmao_host::device::Selector;
+use sunmao_host::device::{BrokenPromises, Chip, Registry, Scout, Selector};
 use sunmao_host::engine::{Executor, Layout, Run};
 use sunmao_host::plan::{self, Plan};
-use sunmao_host::plugin::{ChipInstance, Kind, LoadOptions, Plugin, Runtime, RuntimeOptions};
+use sunmao_host::plugin::{LoadOptions, Plugin, Runtime, RuntimeOptions};
+use sunmao_host::scheduler::Team;
+use sunmao_host::session::{Host, Options, Session, Tensor};
 
 /// Counts what the whole process takes from the heap.
 struct Counting;
@@ -64,56 +70,75 @@ fn chain(length: usize) -> Graph {
     graph
 }
 
-fn planned(length: usize, chip: Option<&Arc<Plugin>>) -> Plan {
-    let mut scout = chip.map(|plugin| ChipInstance::new(plugin).expect("the plugin instantiates"));
-    if let Some(scout) = &mut scout {
-        scout.reserve(65536).expect("64 KiB are granted");
-    }
-    let facts = chip.and_then(|plugin| match plugin.kind() {
-        Kind::Chip(facts) => Some(facts),
-        Kind::Importer(_) => None,
-    });
+fn planned(length: usize, plugin: Option<&Arc<Plugin>>) -> Plan {
+    let broken = BrokenPromises::default();
+    let chip = plugin.map(|plugin| Chip::new("chip".into(), Vec::new(), false, plugin.clone()));
     let mut selector = Selector {
-        chip: facts.zip(scout.as_mut()).map(|(facts, scout)| (&facts.operators[..], scout)),
-        fast_paths: false,
-        strict: chip.is_some(),
+        chip: chip.as_ref().map(|chip| Scout::new(chip, &broken)),
+        no_fast_paths: Some("not what is measured"),
+        strict: plugin.is_some(),
     };
     let options = plan::Options { alignment: 64, threads: 1 };
     plan::build(chain(length), &NoWeights, &mut selector, options).expect("a chain of Relu is planned")
 }
 
-/// Allocations of one warm request.
-fn allocations(length: usize, chip: Option<&Arc<Plugin>>) -> usize {
+/// Allocations of ten requests, once everything that is made at first is there.
+fn allocations(mut request: impl FnMut()) -> usize {
+    (0..3).for_each(|_| request());
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    (0..10).for_each(|_| request());
+    ALLOCATIONS.load(Ordering::Relaxed) - before
+}
+
+/// Of a plan of so many nodes, replayed by one thread.
+fn of_runs(length: usize, chip: Option<&Arc<Plugin>>) -> usize {
     let plan = planned(length, chip);
     let layout = Layout::for_plan(plan.memory, 1).expect("it is small");
     let executor = Arc::new(Executor::new(chip.cloned(), 1, layout).expect("the arena is mapped"));
     let loaded = Arc::new(executor.load(Arc::new(plan), &NoWeights).expect("the plan loads"));
     let input = vec![0u8; 256];
-    let request = || {
+    allocations(|| {
         let run = Run::new(executor.clone(), loaded.clone(), 0, vec![0]);
         run.copy_in(&[&input]).expect("the input fits");
         run.take_part(0);
         run.outcome().expect("it runs");
-        run.copy_out(0).expect("the output is there")
-    };
-    for _ in 0..3 {
-        request();
-    }
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
-    for _ in 0..10 {
-        request();
-    }
-    ALLOCATIONS.load(Ordering::Relaxed) - before
+        run.copy_out(0).expect("the output is there");
+    })
+}
+
+/// Of a session with a model of so many nodes, each split among the threads.
+fn of_requests(length: usize, host: &Host, chip: &str, threads: usize) -> usize {
+    const ROWS: usize = 8192;
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("steady-{length}.onnx"));
+    std::fs::write(&path, onnx::doublings(length)).expect("the folder of tests can be written to");
+    let options = Options { chip: chip.into(), threads, fast_paths: false, strict: true };
+    let session = Session::load(&path, host, options).expect("the model loads");
+    let input = vec![0u8; ROWS * 4 * 4];
+    allocations(|| {
+        let x = Tensor { dtype: DType::F32, shape: vec![ROWS as u64, 4], data: input.clone() };
+        session.infer(vec![("x".into(), x)], &[]).expect("it runs");
+    })
 }
 
 #[test]
 fn a_request_allocates_no_more_for_a_long_plan_than_for_a_short_one() {
     let runtime = Runtime::new(RuntimeOptions::default()).expect("the runtime starts");
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins/simd128.wasm");
-    let chip = runtime.load(&path, &LoadOptions::default()).expect("`cargo xtask build-plugins` has built it");
+    let load = |name: &str| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins").join(name);
+        runtime.load(&path, &LoadOptions::default()).expect("`cargo xtask build-plugins` has built it")
+    };
+    let chip = load("simd128.wasm");
     for chip in [None, Some(&chip)] {
-        let (short, long) = (allocations(8, chip), allocations(400, chip));
+        let (short, long) = (of_runs(8, chip), of_runs(200, chip));
         assert!(short > 0, "the counter counts");
-        assert_eq!(short, long, "allocations of ten requests over 8 and over 400 nodes");
+        assert_eq!(short, long, "allocations of ten runs over 8 and over 200 nodes");
+    }
+    let registry = Arc::new(Registry::default());
+    registry.add(chip);
+    registry.add(load("import-onnx.wasm"));
+    let host = Host { registry, team: Team::new(2, 4) };
+    for threads in [1, 2] {
+        let (short, long) = (of_requests(8, &host, "simd128", threads), of_requests(200, &host, "simd128", threads));
+        assert_eq!(short, long, "allocations of ten requests over 8 and over 200 nodes on {threads} threads");
     }
 }

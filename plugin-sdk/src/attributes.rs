@@ -49,4 +49,20 @@ impl<'a> Attributes<'a> {
             _ => None,
         }
     }
+
+    /// A list of numbers; none when it is absent.
+    pub fn numbers(self, key: &str) -> Option<&'a [f64]> {
+        match self.get(key) {
+            Some(Attribute::Numbers(value)) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// A list of texts; none when it is absent.
+    pub fn texts(self, key: &str) -> Option<&'a [String]> {
+        match self.get(key) {
+            Some(Attribute::Texts(value)) => Some(value),
+            _ => None,
+        }
+    }
 }

@@ -93,18 +93,46 @@ pub fn check_views<'a>(
 /// Bytes of a dense tensor; none when the type is no plain element type or the product overflows.
 fn bytes_of(dtype: u16, shape: &[u32]) -> Option<u64> {
     let elements = shape.iter().try_fold(1u64, |n, &d| n.checked_mul(u64::from(d)))?;
+    if let Some((block, bytes)) = block_of(dtype) {
+        // Rows are whole blocks.
+        let whole = shape.last().is_some_and(|&last| u64::from(last).is_multiple_of(block));
+        return if whole { (elements / block).checked_mul(bytes) } else { None };
+    }
     let bits = match dtype {
-        2 | 3 | 9 | 17..=20 => 8,
+        2 | 3 | 9 | 17..=20 | 24 => 8,
         4 | 5 | 10 | 16 => 16,
         1 | 6 | 12 => 32,
-        7 | 11 | 13 => 64,
+        7 | 11 | 13 | 14 => 64,
+        15 => 128,
         21..=23 => 4,
+        25 | 26 => 2,
         _ => return None,
     };
     Some(elements.checked_mul(bits)?.div_ceil(8))
 }
 
-impl Bindings<'_> {
+/// Elements and bytes of a block of a block format.
+fn block_of(dtype: u16) -> Option<(u64, u64)> {
+    match dtype {
+        0x100 => Some((32, 18)),
+        0x101 => Some((256, 144)),
+        0x102 => Some((256, 176)),
+        0x103 => Some((256, 210)),
+        0x104 => Some((32, 34)),
+        _ => None,
+    }
+}
+
+impl<'a> Bindings<'a> {
+    /// The same with the inputs in another order: input `i` is what input `order[i]` was. For kernels that stand on another kernel, which
+    /// was prepared for the operation with its operands in that order. Panics if `order` does not name as many inputs as there are.
+    pub fn reordered(&self, order: &[usize]) -> Bindings<'a> {
+        let inputs = self.operation.inputs.len();
+        assert_eq!(order.len(), inputs, "one place for each input");
+        let views = order.iter().map(|&from| self.views[..inputs][from]).chain(self.views[inputs..].iter().copied());
+        Bindings { operation: self.operation, views: views.collect() }
+    }
+
     /// Whether input `index` is there.
     pub fn has_input(&self, index: usize) -> bool {
         index < self.operation.inputs.len() && self.views[index].is_some()
@@ -147,6 +175,19 @@ impl Bindings<'_> {
         Ok(Output::new(view.offset, view.slotted, elements(view)))
     }
 
+    /// Input `index` as the bytes that it takes, whatever its element type: for types under a byte, and for copies of whole tensors.
+    pub fn input_bytes(&self, index: usize) -> Result<Input<u8>> {
+        let view = self.view(index, index < self.operation.inputs.len())?;
+        Ok(Input::new(view.offset, view.slotted, bytes(view)))
+    }
+
+    /// Output `index` as the bytes that it takes.
+    pub fn output_bytes(&self, index: usize) -> Result<Output<u8>> {
+        let at = self.operation.inputs.len() + index;
+        let view = self.view(at, index < self.operation.outputs.len())?;
+        Ok(Output::new(view.offset, view.slotted, bytes(view)))
+    }
+
     /// Whether output `out` was given the bytes of input `input`.
     pub fn in_place(&self, out: usize, input: usize) -> bool {
         let output = self.views.get(self.operation.inputs.len() + out).copied().flatten();
@@ -169,10 +210,14 @@ fn elements(view: &View) -> usize {
     view.shape.iter().map(|&d| d as usize).product()
 }
 
+fn bytes(view: &View) -> usize {
+    bytes_of(view.dtype, &view.shape).map_or(0, |bytes| bytes as usize)
+}
+
 /// Half-precision floats are read and written as their bits (`u16`), booleans and 8-bit floats as bytes.
 fn check_element<T: Element>(dtype: u16, index: usize) -> Result<()> {
     let carrier = match dtype {
-        9 | 17..=20 => u8::DTYPE,
+        9 | 17..=20 | 24 => u8::DTYPE,
         10 | 16 => u16::DTYPE,
         other => other,
     };

@@ -22,6 +22,8 @@ macro_rules! elements {
     )* };
 }
 elements!(f32 = 1, u8 = 2, i8 = 3, u16 = 4, i16 = 5, i32 = 6, i64 = 7, f64 = 11, u32 = 12, u64 = 13);
+// Only moved: a complex128 as its bits.
+elements!(u128 = 15);
 
 /// An input tensor as bound: where it is, once a call says in which memory and for which slot.
 #[derive(Clone, Copy, Debug)]

@@ -6,8 +6,10 @@
 use crate::setup::{self, WasmToolchain};
 use crate::{componentise, process, workspace};
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Where a component goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -41,9 +43,18 @@ const COMPONENTS: &[Component] = &[
         place: Place::Plugins,
     },
     Component { name: "simd128", package: "sunmao-simd128", features: &[], flags: SIMD, place: Place::Plugins },
+    Component { name: "npu-sim", package: "sunmao-npu-sim", features: &[], flags: &[], place: Place::Plugins },
     Component { name: "import-onnx", package: "sunmao-import-onnx", features: &[], flags: &[], place: Place::Plugins },
     Component { name: "minimal", package: "kernel-minimal", features: &[], flags: &[], place: Place::Guests },
     Component { name: "guest", package: "sunmao-guests", features: &[], flags: &[], place: Place::Guests },
+    Component {
+        name: "guest-importer",
+        package: "sunmao-guest-importer",
+        features: &[],
+        flags: &[],
+        place: Place::Guests,
+    },
+    Component { name: "mutants", package: "sunmao-mutants", features: &[], flags: &[], place: Place::Guests },
     Component { name: "guest-wasi", package: "sunmao-guests", features: &["wasi"], flags: &[], place: Place::Guests },
 ];
 
@@ -87,25 +98,47 @@ fn choose(names: &[String], all: bool) -> Result<Vec<&'static Component>> {
 }
 
 fn build(component: &Component, toolchain: WasmToolchain) -> Result<()> {
-    let target_dir = toolchain.target_dir();
     let mut cargo = toolchain.cargo_build();
-    cargo.args(["--quiet", "--profile", "plugin", "--package", component.package]).args(process::lock_arguments());
-    cargo.arg("--target-dir").arg(&target_dir);
+    cargo.args(["--package", component.package]).args(process::lock_arguments());
     if !component.features.is_empty() {
         cargo.args(["--features", &component.features.join(",")]);
     }
+    compile(cargo, toolchain, component.flags, component.package, &component.path())
+}
+
+/// Builds the plugin project of a folder that need not be in this workspace; its profile `plugin` is used, as ours is.
+pub(crate) fn project(folder: &Path, output: Option<&Path>) -> Result<()> {
+    let manifest = folder.join("Cargo.toml");
+    let manifest = manifest.canonicalize().with_context(|| {
+        format!("{}: name the folder of a plugin project; `host plugin new` writes one", manifest.display())
+    })?;
+    let mut metadata = process::cargo();
+    metadata.args(["metadata", "--format-version", "1", "--no-deps", "--manifest-path"]).arg(&manifest);
+    let metadata: Value =
+        serde_json::from_str(&process::output(&mut metadata)?).context("cargo metadata printed no JSON")?;
+    let package = metadata["packages"][0]["name"].as_str().context("the project has no package")?;
+    let beside = manifest.with_file_name(format!("{package}.wasm"));
+    let toolchain = setup::wasm_toolchain()?;
+    let mut cargo = toolchain.cargo_build();
+    cargo.arg("--manifest-path").arg(&manifest);
+    compile(cargo, toolchain, &[], package, output.unwrap_or(&beside))
+}
+
+/// Runs a prepared `cargo build` for wasm32, and makes the module that it leaves a component at `path`.
+fn compile(mut cargo: Command, toolchain: WasmToolchain, flags: &[&str], package: &str, path: &Path) -> Result<()> {
+    let target_dir = toolchain.target_dir();
+    cargo.args(["--quiet", "--profile", "plugin"]).arg("--target-dir").arg(&target_dir);
     // Set for every component, so that flags in the caller's environment do not leak into one.
-    cargo.env("RUSTFLAGS", component.flags.join(" ")).env_remove("CARGO_ENCODED_RUSTFLAGS");
+    cargo.env("RUSTFLAGS", flags.join(" ")).env_remove("CARGO_ENCODED_RUSTFLAGS");
     process::run(&mut cargo)?;
 
-    let file = format!("{}.wasm", component.package.replace('-', "_"));
+    let file = format!("{}.wasm", package.replace('-', "_"));
     let module = target_dir.join("wasm32-unknown-unknown/plugin").join(file);
     let module = fs::read(&module).with_context(|| format!("the build left no {}", workspace::shown(&module)))?;
     let bytes = componentise::encode(&module)?;
-    let path = component.path();
-    let changed = workspace::write_if_changed(&path, &bytes)?;
+    let changed = workspace::write_if_changed(path, &bytes)?;
     let note = if changed { "" } else { "  (unchanged)" };
-    println!("{}  {} bytes  sha256 {}{note}", workspace::shown(&path), bytes.len(), componentise::digest(&bytes));
+    println!("{}  {} bytes  sha256 {}{note}", workspace::shown(path), bytes.len(), componentise::digest(&bytes));
     Ok(())
 }
 
@@ -119,7 +152,7 @@ mod tests {
 
     #[test]
     fn without_names_the_plugins_are_built_and_the_guests_are_not() {
-        assert_eq!(names(choose(&[], false).expect("chooses")), ["portable", "simd128", "import-onnx"]);
+        assert_eq!(names(choose(&[], false).expect("chooses")), ["portable", "simd128", "npu-sim", "import-onnx"]);
         assert_eq!(choose(&[], true).expect("chooses").len(), COMPONENTS.len());
     }
 

@@ -7,6 +7,7 @@ use std::process::Command;
 
 /// Runs all three; the first that fails ends it.
 pub(crate) fn run() -> Result<()> {
+    setup::formatter_and_linter()?;
     let mut format = process::cargo();
     process::run(format.args(["fmt", "--all", "--check"]))?;
     tidy::run()?;

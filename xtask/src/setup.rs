@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 /// The target of all components.
 pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
-const FORCE: &str = "SUNMAO_WASM_TOOLCHAIN";
+pub(crate) const FORCE: &str = "SUNMAO_WASM_TOOLCHAIN";
 /// rustup downloads about 25 MB; where the network drops packets it would wait for ever.
 const RUSTUP_LIMIT: Duration = Duration::from_secs(180);
 
@@ -47,9 +47,9 @@ pub(crate) enum WasmToolchain {
 }
 
 impl WasmToolchain {
-    const ALL: [Self; 2] = [Self::Rustup, Self::Debian];
+    pub(crate) const ALL: [Self; 2] = [Self::Rustup, Self::Debian];
 
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Rustup => "rustup",
             Self::Debian => "debian",
@@ -92,6 +92,18 @@ impl WasmToolchain {
             command.arg("--ignore-rust-version");
         }
         command
+    }
+
+    /// What this machine lacks for this way; none: it can be used without installing anything.
+    pub(crate) fn lacks(self) -> Option<String> {
+        match self {
+            Self::Rustup if process::find("rustup").is_none() => Some("there is no rustup on PATH".into()),
+            Self::Rustup if !rustup_library_is_there() => Some(format!("rustup has not added {TARGET}")),
+            Self::Debian if !debian_is_complete() => {
+                Some(format!("Debian's packages {} are not installed", PACKAGE_SETS[0].packages.join(" ")))
+            }
+            _ => None,
+        }
     }
 
     /// Names the compiler exactly, so that a new one is probed again.
@@ -150,6 +162,22 @@ pub(crate) fn wasm_toolchain() -> Result<WasmToolchain> {
         "no toolchain compiles for {TARGET}:\n  {}\nInstall the target by `rustup target add {TARGET}`, or on Debian the packages {}",
         failures.join("\n  "),
         PACKAGE_SETS[0].packages.join(" "),
+    )
+}
+
+/// Makes `cargo fmt` and `cargo clippy` work. rust-toolchain.toml does not name them, so that rustup does not fetch them for a demo.
+pub(crate) fn formatter_and_linter() -> Result<()> {
+    let works = |tool: &str| process::output(process::cargo().args([tool, "--version"])).is_ok();
+    if works("fmt") && works("clippy") {
+        return Ok(());
+    }
+    if process::find("rustup").is_none() {
+        bail!("cargo fmt and cargo clippy are missing, and there is no rustup on PATH that could add them");
+    }
+    let mut add = Command::new("rustup");
+    process::run_within(
+        add.current_dir(workspace::root()).args(["component", "add", "rustfmt", "clippy"]),
+        RUSTUP_LIMIT,
     )
 }
 

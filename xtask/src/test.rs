@@ -2,11 +2,13 @@
 //!
 //! Crates are tested in groups that cargo may build together; see `Group`. The last line counts all tests, and none at all is a failure.
 
-use crate::{build_plugins, check, process, tidy};
+use crate::setup::{self, FORCE, WasmToolchain};
+use crate::{build_plugins, check, process, tidy, workspace};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::Instant;
 
 /// Tests that ran.
@@ -38,6 +40,7 @@ struct Group {
 pub(crate) fn run(filter: Option<&str>) -> Result<()> {
     let start = Instant::now();
     if filter.is_none() {
+        setup::formatter_and_linter()?;
         process::run(process::cargo().args(["fmt", "--all", "--check"]))?;
         tidy::run()?;
     }
@@ -63,6 +66,12 @@ pub(crate) fn run(filter: Option<&str>) -> Result<()> {
         }
     }
 
+    if filter.is_none()
+        && let Err(error) = each_way()
+    {
+        broken.push(format!("{error:#}"));
+    }
+
     println!("\n{:.0} s in all", start.elapsed().as_secs_f64());
     println!("{} passed, {} failed, {} skipped", total.passed, total.failed, total.skipped);
     if !broken.is_empty() {
@@ -70,6 +79,29 @@ pub(crate) fn run(filter: Option<&str>) -> Result<()> {
     }
     if total.failed > 0 || total.passed == 0 {
         bail!("{} tests failed, {} passed", total.failed, total.passed);
+    }
+    Ok(())
+}
+
+/// Builds one plugin by each way of compiling for wasm32 that this machine has, and lets the host that was just tested load it.
+fn each_way() -> Result<()> {
+    for way in WasmToolchain::ALL {
+        let name = way.name();
+        if let Some(lacks) = way.lacks() {
+            println!("wasm32 by {name}: skipped, {lacks}");
+            continue;
+        }
+        let start = Instant::now();
+        process::run(process::cargo().args(["xtask", "build-plugins", "minimal"]).env(FORCE, name))
+            .with_context(|| format!("a plugin built by {name}"))?;
+        let mut verify = Command::new(workspace::target().join("release/host"));
+        verify.args(["plugin", "verify"]).arg(workspace::guests().join("minimal.wasm"));
+        let said = process::output(verify.current_dir(workspace::root()))
+            .with_context(|| format!("a plugin built by {name}"))?;
+        if !said.starts_with("chip `minimal`") {
+            bail!("a plugin built by {name} is something else: {said}");
+        }
+        println!("wasm32 by {name}: built and verified in {:.0} s", start.elapsed().as_secs_f64());
     }
     Ok(())
 }
@@ -112,7 +144,7 @@ fn group(metadata: &Value, has_tests: impl Fn(&str) -> bool) -> Result<Vec<Group
     Ok(groups)
 }
 
-fn tests(group: &Group, filter: Option<&str>) -> std::process::Command {
+fn tests(group: &Group, filter: Option<&str>) -> Command {
     let mut command = process::cargo();
     if process::find("cargo-nextest").is_some() {
         command.args(["nextest", "run", "--no-fail-fast", "--color=never", "--no-tests=pass"]);
@@ -126,14 +158,14 @@ fn tests(group: &Group, filter: Option<&str>) -> std::process::Command {
     command
 }
 
-fn documentation(group: &Group) -> std::process::Command {
+fn documentation(group: &Group) -> Command {
     let mut command = process::cargo();
     command.args(["test", "--doc", "--no-fail-fast", "--quiet"]);
     select(&mut command, group, &group.libraries);
     command
 }
 
-fn select(command: &mut std::process::Command, group: &Group, packages: &[String]) {
+fn select(command: &mut Command, group: &Group, packages: &[String]) {
     if group.release {
         command.arg("--release");
     }

@@ -5,7 +5,7 @@ use crate::{misdeeds, mode};
 use core::arch::wasm32::memory_grow;
 use std::cell::{Cell, RefCell};
 use sunmao_plugin_sdk::__chip_bindings as bindings;
-use sunmao_plugin_sdk::abi::{Info, Operation, OperatorSupport, PackedConstant, Requirements, View};
+use sunmao_plugin_sdk::abi::{Alias, Info, Operation, OperatorSupport, PackedConstant, Requirements, View};
 use sunmao_plugin_sdk::{Call, Error, ErrorCode, Result, check_views};
 
 use bindings::exports::sunmao::kernel::device::{Guest, GuestKernel, Kernel};
@@ -16,6 +16,8 @@ thread_local! {
     static DISPATCHES: RefCell<Vec<Option<Bound>>> = const { RefCell::new(Vec::new()) };
     /// Calls of `run` in the life of this instance.
     static RUNS: Cell<u32> = const { Cell::new(0) };
+    /// The first result of the run before.
+    static FORMER: Cell<f32> = const { Cell::new(0.0) };
     /// Calls of `requirements`.
     static ASKED: Cell<u32> = const { Cell::new(0) };
 }
@@ -38,6 +40,7 @@ impl Guest for Guests {
             }
             29 => misdeeds::trap(),
             34 => info.id = "portable".into(),
+            44 => info.alignment = 1 << 31,
             35 => {
                 info.alignment = 3;
                 info.max_shards = 0;
@@ -94,6 +97,10 @@ impl Guest for Guests {
             5 if RUNS.get() == 1 => misdeeds::trap(),
             9 => return Err(Error::invalid(format!("the bottom was at {}", misdeeds::recurse()))),
             23 => misdeeds::chatter(),
+            39 => return Err(Error::invalid(format!("{} calls", misdeeds::call_tree()))),
+            40 => _ = misdeeds::take_memory(),
+            41 => misdeeds::leak(),
+            42 | 43 => return Err(Error::invalid(format!("read {}", misdeeds::touch_beyond(mode() == 43)))),
             26 => return Err(Error::new(ErrorCode::Internal, "not today").at(usize::MAX >> 1)),
             _ => {}
         }
@@ -126,6 +133,15 @@ fn run_one(bound: &Bound, call: &Call) {
         21 => return,
         22 => return bound.fill(call, f32::NAN),
         _ => bound.run(call),
+    }
+    match mode() {
+        46 => bound.spoil(call, |_| RUNS.get() as f32),
+        47 => bound.spoil(call, |first| FORMER.replace(first)),
+        48 => {
+            let last = bound.last_operand(call);
+            bound.spoil(call, |_| last);
+        }
+        _ => {}
     }
     if mode() == 19 {
         let (start, end) = ARENA.get();
@@ -196,7 +212,10 @@ impl GuestKernel for Handle {
             misdeeds::spin();
         }
         let (start, end) = ARENA.get();
-        let views = check_views(&self.operation, &[], &[], &args, u64::from(start)..u64::from(end), 64)?;
+        // Any output on any input, or else only what was granted: nothing.
+        let alias = |input| Alias { output: 0, input };
+        let granted: Vec<Alias> = if mode() == 45 { (0..2).map(alias).collect() } else { Vec::new() };
+        let views = check_views(&self.operation, &[], &granted, &args, u64::from(start)..u64::from(end), 64)?;
         let bound = self.work.bind(&views)?;
         let number = DISPATCHES.with_borrow_mut(|dispatches| {
             dispatches.push(Some(bound));

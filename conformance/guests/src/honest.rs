@@ -163,6 +163,21 @@ impl Bound {
         call.share(out.len(), 16).for_each(|i| out.set(i, value));
     }
 
+    /// Adds something to the first element of the output; `what` is told the right one.
+    pub(crate) fn spoil(&self, call: &Call, what: impl FnOnce(f32) -> f32) {
+        let out = call.write(&self.output);
+        if out.len() > 0 {
+            let right = out.get(0);
+            out.set(0, right + what(right));
+        }
+    }
+
+    /// The last element of the last operand.
+    pub(crate) fn last_operand(&self, call: &Call) -> f32 {
+        let input = call.read(&self.inputs[1]);
+        input.get(input.len() - 1)
+    }
+
     /// The bytes of the output, as addresses.
     pub(crate) fn output_bytes(&self, call: &Call) -> std::ops::Range<usize> {
         let start = call.write(&self.output).as_mut_ptr() as usize;

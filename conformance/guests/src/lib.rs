@@ -43,6 +43,18 @@
 //! | 34 | `describe` gives an id that another plugin has: `portable` |
 //! | 35 | `describe` says alignment 3 and 0 shards |
 //! | 36 | `reserve` loops for ever |
+//! | 37 | instantiation loops for ever |
+//! | 38 | instantiation takes memory until it is denied, and keeps it |
+//! | 39 | `run` makes 2^60 calls, without one loop |
+//! | 40 | `run` works right, and takes memory until it is denied, behind the arena |
+//! | 41 | `run` works right, and keeps 1 MiB each time |
+//! | 42 | `run` reads beyond the end of memory |
+//! | 43 | `run` writes beyond the end of memory |
+//! | 44 | `describe` says alignment 2^31 |
+//! | 45 | `bind` takes outputs that lie on inputs, which nobody granted |
+//! | 46 | `run` adds the number of its calls to its first result: it is not deterministic |
+//! | 47 | `run` adds its first result of the run before: it leaks from one request to the next |
+//! | 48 | `run` adds its last operand to its first result: it depends on the neighbours in a batch |
 //!
 //! With the feature `wasi` the plugin behaves as the marker says, and imports two functions of WASI which `describe` calls: its `name` is
 //! "wasi: N variables, clock stands still" or "..., clock runs", by what it saw.
@@ -64,6 +76,16 @@ mod wasi {
 /// The marker that a test patches. `used` and the volatile read keep it, once, as it is.
 #[used]
 static MODE: [u8; 32] = *b"SUNMAO-GUEST-MODE:00............";
+
+/// Runs before anything else of the component does: when it is instantiated. Its name is the toolchain's.
+#[unsafe(no_mangle)]
+extern "C" fn _initialize() {
+    match mode() {
+        37 => misdeeds::spin(),
+        38 => _ = misdeeds::take_memory(),
+        _ => {}
+    }
+}
 
 /// Which misdeed this build was patched to.
 fn mode() -> u8 {

@@ -38,9 +38,14 @@ pub(crate) fn recurse() -> u32 {
     deeper(0)
 }
 
-/// Takes pages until the host denies them, and touches each.
+/// Takes pages until the host denies them, and says how many.
 pub(crate) fn grow_until_denied() -> Error {
-    let mut pages = 0u64;
+    Error::new(ErrorCode::OutOfMemory, format!("took {} pages", take_memory()))
+}
+
+/// Takes pages until the host denies them, and touches each.
+pub(crate) fn take_memory() -> u64 {
+    let mut pages = 0;
     loop {
         let start = memory_grow(0, 16);
         if start == usize::MAX {
@@ -52,7 +57,36 @@ pub(crate) fn grow_until_denied() -> Error {
         }
         pages += 16;
     }
-    Error::new(ErrorCode::OutOfMemory, format!("took {pages} pages"))
+    pages
+}
+
+/// Calls itself twice at each of 60 levels.
+pub(crate) fn call_tree() -> u64 {
+    #[inline(never)]
+    fn branch(level: u32) -> u64 {
+        if black_box(level) == 0 { 1 } else { branch(level - 1).wrapping_add(branch(level - 1)) }
+    }
+    branch(60)
+}
+
+/// Takes 1 MiB and never gives it back.
+pub(crate) fn leak() {
+    let mut kept = vec![0u8; 1 << 20];
+    // Touched, so that it is memory and not only a number.
+    kept.iter_mut().step_by(4096).for_each(|byte| *byte = 1);
+    std::mem::forget(black_box(kept));
+}
+
+/// Touches what lies behind the end of memory.
+pub(crate) fn touch_beyond(write: bool) -> u8 {
+    let beyond = memory_bytes().min(u64::from(u32::MAX)) as usize as *mut u8;
+    // SAFETY: none of Rust's: this is what a hostile plugin does, and the sandbox traps.
+    unsafe {
+        if write {
+            beyond.write_volatile(1);
+        }
+        beyond.read_volatile()
+    }
 }
 
 /// An error with as much of 64 MiB of message as there is memory for.

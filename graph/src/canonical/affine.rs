@@ -53,6 +53,9 @@ fn fold_batch_normalization(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
 }
 
 fn of_batch_normalization(editor: &Editor<'_>, node: &Node) -> Result<Option<Affine>, GraphError> {
+    if node.integer("training_mode").unwrap_or(0) != 0 {
+        return Ok(None);
+    }
     let mut lists = Vec::with_capacity(4);
     for index in 1..5 {
         match node.input(index) {

@@ -25,6 +25,9 @@ pub(super) const RULES: &[Rule] = &[
     Rule { name: "one-hot-to-equal", ops: &["OneHot"], apply: one_hot },
     Rule { name: "hardmax-to-equal", ops: &["Hardmax"], apply: hardmax },
     Rule { name: "eye-like-to-constant", ops: &["EyeLike"], apply: eye_like },
+    Rule { name: "gated-swish-to-core", ops: &["SwiGLU"], apply: gated_swish },
+    Rule { name: "center-crop-pad-to-slice-and-pad", ops: &["CenterCropPad"], apply: center_crop_pad },
+    Rule { name: "dropout-to-identity", ops: &["Dropout"], apply: dropout },
 ];
 
 /// Largest constant that a rule here writes out, elements.
@@ -41,7 +44,11 @@ fn cast_like(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
     sketch.finish(
         "Cast",
         &[input],
-        &[("to", integer(dtype.code().into())), ("saturate", integer(node.integer("saturate").unwrap_or(1)))],
+        &[
+            ("to", integer(dtype.code().into())),
+            ("saturate", integer(node.integer("saturate").unwrap_or(1))),
+            ("round_mode", Attribute::Text(node.text("round_mode").unwrap_or("up").to_owned())),
+        ],
     )
 }
 
@@ -225,6 +232,7 @@ fn depth_space(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
     let block = node.integer("blocksize").unwrap_or(1).max(1);
     let (n, c, h, w) = (n as i64, c as i64, h as i64, w as i64);
     let (split, perm): ([i64; 6], [i64; 6]) = match (node.op.as_str(), node.text("mode")) {
+        ("SpaceToDepth", Some("CRD")) => ([n, c, h / block, block, w / block, block], [0, 1, 3, 5, 2, 4]),
         ("SpaceToDepth", _) => ([n, c, h / block, block, w / block, block], [0, 3, 5, 1, 2, 4]),
         (_, Some("CRD")) => ([n, c / (block * block), block, block, h, w], [0, 1, 4, 2, 5, 3]),
         _ => ([n, block, block, c / (block * block), h, w], [0, 3, 4, 1, 5, 2]),
@@ -311,5 +319,64 @@ fn eye_like(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
         .collect();
     let Some(tensor) = Tensor::from_numbers(dtype, shape, &elements) else { return Ok(None) };
     let eye = editor.constant(tensor, output);
-    Ok(editor.replace(output, eye).then(Vec::new))
+    if editor.replace(output, eye) {
+        return Ok(Some(vec![]));
+    }
+    let Some(sketch) = Sketch::new(editor, node) else { return Ok(None) };
+    sketch.finish("Identity", &[eye], &[])
+}
+
+fn gated_swish(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
+    let (Some(gate), Some(linear)) = (node.input(0), node.input(1)) else { return Ok(None) };
+    let alpha = Attribute::Number(node.number("alpha").unwrap_or(1.0));
+    let Some(mut sketch) = Sketch::new(editor, node) else { return Ok(None) };
+    let swish = sketch.op("Swish", &[gate], &[("alpha", alpha)]);
+    sketch.finish("Mul", &[swish, linear], &[])
+}
+
+/// Axes that are too long lose elements at both ends, those that are too short get zeros; of an odd number the end has one more.
+fn center_crop_pad(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
+    let Some((x, output)) = through(node) else { return Ok(None) };
+    let (Some(from), Some(to)) = (editor.concrete(x), editor.concrete(output)) else { return Ok(None) };
+    let signed = |shape: &[u64]| shape.iter().map(|length| i64::try_from(*length)).collect::<Result<Vec<_>, _>>();
+    let (Ok(from), Ok(to)) = (signed(&from), signed(&to)) else { return Ok(None) };
+    let axes: Vec<i64> = (0..from.len() as i64).collect();
+    let surplus: Vec<i64> = from.iter().zip(&to).map(|(from, to)| (from - to).max(0)).collect();
+    let lack: Vec<i64> = from.iter().zip(&to).map(|(from, to)| (to - from).max(0)).collect();
+    let starts: Vec<i64> = surplus.iter().map(|surplus| surplus / 2).collect();
+    let ends: Vec<i64> =
+        starts.iter().zip(from.iter().zip(&to)).map(|(start, (from, to))| start + from.min(to)).collect();
+    let mut pads: Vec<i64> = lack.iter().map(|lack| lack / 2).collect();
+    pads.extend(lack.iter().map(|lack| lack - lack / 2));
+    let Some(mut sketch) = Sketch::new(editor, node) else { return Ok(None) };
+    let (starts, ends, axes) = (sketch.vector(&starts), sketch.vector(&ends), sketch.vector(&axes));
+    let pads = sketch.vector(&pads);
+    let middle = sketch.op("Slice", &[x, starts, ends, axes], &[]);
+    sketch.finish("Pad", &[middle, pads], &[("mode", Attribute::Text("constant".to_owned()))])
+}
+
+/// Outside of training, and with a ratio of 0, everything is kept, and a mask says so.
+fn dropout(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
+    let Some((x, output)) = through(node) else { return Ok(None) };
+    let training = match node.input(2) {
+        None => false,
+        Some(training) => editor.integers(training)?.is_none_or(|flag| flag != [0]),
+    };
+    let keeps_all = match node.input(1) {
+        Some(ratio) if training => editor.scalar(ratio)? == Some(0.0),
+        _ => !training,
+    };
+    if !keeps_all {
+        return Ok(None);
+    }
+    let mut made = vec![editor.node(node, "Identity", &[Some(x)], &[Some(output)], &[])];
+    if let Some(mask) = node.output(1) {
+        let Some(shape) = editor.concrete(x) else { return Ok(None) };
+        let lengths: Vec<i64> = shape.iter().map(|length| *length as i64).collect();
+        let shape = editor.constant(Tensor::vector(&lengths), output);
+        let kept = Tensor::from_numbers(DType::Bool, vec![], &[1.0]).expect("booleans are plain");
+        let kept = editor.constant(kept, output);
+        made.push(editor.node(node, "Expand", &[Some(kept), Some(shape)], &[Some(mask)], &[]));
+    }
+    Ok(Some(made))
 }

@@ -34,6 +34,7 @@ pub fn share_common(graph: &mut Graph) -> usize {
             || node.blocks().next().is_some()
             || node.op.starts_with("Random")
             || node.op == "Bernoulli"
+            || node.op == "Dropout"
             || node.op == "Multinomial";
         let hash = hash_of(&node);
         let twin = seen.get(&hash).and_then(|twins| twins.iter().copied().find(|twin| equal(&kept[*twin], &node)));

@@ -460,7 +460,7 @@ fn convenience_operators_become_core_ones() {
         symbol N: 0..
         input %x: f32[N]
         input %t: i64[1]
-        %y: i64[N] = Cast(%x) {saturate=1, to=7}  // y
+        %y: i64[N] = Cast(%x) {round_mode=up, saturate=1, to=7}  // y
         output %y
     "#]],
     );
@@ -485,7 +485,7 @@ fn convenience_operators_become_core_ones() {
         input %x: f32[N,3]
         %y~3: i64[N,1] = ArgMax(%x) {axis=1, keepdims=1, select_last_index=0}  // y
         %y~4: bool[N,3] = Equal(%y~3, const i64[1,3] [0,1,2])  // y
-        %y: f32[N,3] = Cast(%y~4) {saturate=1, to=1}  // y
+        %y: f32[N,3] = Cast(%y~4) {round_mode=up, saturate=1, to=1}  // y
         output %y
     "#]],
     );
@@ -725,4 +725,141 @@ fn reshapes_in_a_row_are_one_once_shapes_are_known() {
         output %w
     "#]]
     .assert_eq(&graph.to_string());
+}
+
+#[test]
+fn losses_pick_the_class_of_each_place() {
+    check(
+        "input x f32[N,4,5]\n input t i64[N,5]\n const w f32[4] = 1 2 3 4\n y, l = SoftmaxCrossEntropyLoss(x, t, w) ignore_index=-1\n output y\n output l",
+        expect![[r#"
+            symbol N: 0..
+            input %x: f32[N,4,5]
+            input %t: i64[N,5]
+            %l: f32[N,4,5] = LogSoftmax(%x) {axis=1}  // y
+            %y~9: bool[N,5] = Equal(%t, const i64[] [-1])  // y
+            %y~10: i64[N,5] = Where(%y~9, const i64[] [0], %t)  // y
+            %y~12: i64[N,1,5] = Reshape(%y~10, const i64[3] [0,1,5]) {allowzero=0}  // y
+            %y~13: f32[N,1,5] = GatherElements(%l, %y~12) {axis=1}  // y
+            %y~14: f32[N,5] = Reshape(%y~13, const i64[2] [0,5]) {allowzero=0}  // y
+            %y~15: f32[N,5] = Neg(%y~14)  // y
+            %y~16: f32[N,5] = Gather(const f32[4] [1.0,2.0,3.0,4.0], %y~10) {axis=0}  // y
+            %y~17: f32[N,5] = Mul(%y~15, %y~16)  // y
+            %y~18: f32[N,5] = Where(%y~9, const f32[] [0.0], %y~17)  // y
+            %y~19: f32[N,5] = Where(%y~9, const f32[] [0.0], %y~16)  // y
+            %y~20: f32[] = ReduceSum(%y~18) {keepdims=0, noop_with_empty_axes=0}  // y
+            %y~21: f32[] = ReduceSum(%y~19) {keepdims=0, noop_with_empty_axes=0}  // y
+            %y: f32[] = Div(%y~20, %y~21)  // y
+            output %y
+            output %l
+        "#]],
+    );
+    check(
+        "input x f32[3,4]\n input t i32[3]\n y = NegativeLogLikelihoodLoss(x, t) reduction=none\n output y",
+        expect![[r#"
+            input %x: f32[3,4]
+            input %t: i32[3]
+            %y~6: i32[3,1] = Reshape(%t, const i64[2] [3,1]) {allowzero=0}  // y
+            %y~7: f32[3,1] = GatherElements(%x, %y~6) {axis=1}  // y
+            %y~8: f32[3] = Reshape(%y~7, const i64[1] [3]) {allowzero=0}  // y
+            %y: f32[3] = Neg(%y~8)  // y
+            output %y
+        "#]],
+    );
+}
+
+#[test]
+fn elements_that_share_a_byte_move_as_bytes() {
+    check(
+        "opset 25\n input x f4e2m1[2,3]\n input p i2[2]\n const a i64[2] = 1 1\n y = Transpose(x)\n z = Pad(p, a)\n output y\n output z",
+        expect![[r#"
+            input %x: f4e2m1[2,3]
+            input %p: i2[2]
+            %y~5: u4[2,3] = BitCast(%x) {to=21}  // y
+            %y~6: u8[2,3] = Cast(%y~5) {round_mode=up, saturate=1, to=2}  // y
+            %y~7: u8[3,2] = Transpose(%y~6)  // y
+            %y~8: u4[3,2] = Cast(%y~7) {round_mode=up, saturate=1, to=21}  // y
+            %y: f4e2m1[3,2] = BitCast(%y~8) {to=23}  // y
+            %z~9: i8[2] = Cast(%p) {round_mode=up, saturate=1, to=3}  // z
+            %z~10: i8[4] = Pad(%z~9, const i64[2] [1,1]) {mode=constant}  // z
+            %z: i2[4] = Cast(%z~10) {round_mode=up, saturate=1, to=26}  // z
+            output %y
+            output %z
+        "#]],
+    );
+}
+
+#[test]
+fn crops_and_pads_are_slices_and_pads() {
+    check(
+        "opset 18\n input x f32[5,4]\n const s i64[2] = 2 7\n y = CenterCropPad(x, s)\n output y",
+        expect![[r#"
+        input %x: f32[5,4]
+        %y~7: f32[2,4] = Slice(%x, const i64[2] [1,0], const i64[2] [3,4], const i64[2] [0,1])  // y
+        %y: f32[2,7] = Pad(%y~7, const i64[4] [0,1,0,2]) {mode=constant}  // y
+        output %y
+    "#]],
+    );
+}
+
+#[test]
+fn dropouts_that_keep_everything_say_so_in_their_mask() {
+    check(
+        "input x f32[2,3]\n y, m = Dropout(x)\n output y\n output m",
+        expect![[r#"
+            input %x: f32[2,3]
+            %y: f32[2,3] = Identity(%x)  // y
+            %m: bool[2,3] = Identity(const bool[2,3] [1,1,1,1,1,1])  // y
+            output %y
+            output %m
+        "#]],
+    );
+    check(
+        "opset 7\n input x f16[2]\n y, m = Dropout(x) ratio=0.25\n output m",
+        expect![[r#"
+            input %x: f16[2]
+            %m: f16[2] = Cast(const bool[2] [1,1]) {round_mode=up, saturate=1, to=10}  // y
+            output %m
+        "#]],
+    );
+    check(
+        "input x f32[2]\n const r f32[] = 0.5\n const t bool[] = 1\n y = Dropout(x, r, t)\n output y",
+        expect![[r#"
+            input %x: f32[2]
+            %y: f32[2] = Dropout(%x, const f32[] [0.5], const bool[] [1])  // y
+            output %y
+        "#]],
+    );
+}
+
+#[test]
+fn products_of_small_floats_are_plain_ones_between_conversions() {
+    check(
+        "opset 21\n input a f8e4m3fn[2,3]\n input b f8e4m3fn[3,4]\n input s f32[]\n input z f8e4m3fn[]\n y = QLinearMatMul(a, s, z, b, s, z, s, z)\n output y",
+        expect![[r#"
+            input %a: f8e4m3fn[2,3]
+            input %b: f8e4m3fn[3,4]
+            input %s: f32[]
+            input %z: f8e4m3fn[]
+            %y~5: f32[2,3] = DequantizeLinear(%a, %s, %z) {axis=0, block_size=0, output_dtype=0}  // y
+            %y~6: f32[3,4] = DequantizeLinear(%b, %s, %z) {axis=1, block_size=0, output_dtype=0}  // y
+            %y~7: f32[2,4] = MatMul(%y~5, %y~6)  // y
+            %y: f8e4m3fn[2,4] = QuantizeLinear(%y~7, %s, %z) {axis=1, block_size=0, output_dtype=0, precision=0, saturate=1}  // y
+            output %y
+        "#]],
+    );
+}
+
+#[test]
+fn gates_are_products() {
+    check(
+        "opset 28\n input a f32[N]\n input b f32[N]\n y = SwiGLU(a, b) alpha=0.5\n output y",
+        expect![[r#"
+            symbol N: 0..
+            input %a: f32[N]
+            input %b: f32[N]
+            %y~3: f32[N] = Swish(%a) {alpha=0.5}  // y
+            %y: f32[N] = Mul(%y~3, %b)  // y
+            output %y
+        "#]],
+    );
 }

@@ -117,10 +117,17 @@ fn spell_out_transpose(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
     if asks_shape || asks_same {
         let (Some(from), Some(to)) = (known(&spatial), editor.concrete(output)) else { return Ok(None) };
         let pads = transpose_pads(&changed, &from, &to[2..], &weight).map_err(|what| refuse(node, what))?;
-        let Some(pads) = pads else { return Ok(None) };
-        if pads.iter().any(|pad| *pad < 0) {
+        let Some(mut pads) = pads else { return Ok(None) };
+        let (begins, ends) = pads.split_at_mut(rank);
+        if begins.iter().any(|pad| *pad < 0) {
             return Err(refuse(node, "wants a larger result than its input gives".to_owned()));
         }
+        let mut extra = changed.integers("output_padding").unwrap_or_default().to_vec();
+        for (end, extra) in ends.iter_mut().zip(&mut extra).filter(|(end, _)| **end < 0) {
+            *extra = extra.saturating_sub(*end);
+            *end = 0;
+        }
+        changed.attributes.insert("output_padding".to_owned(), Attribute::Integers(extra));
         changed.attributes.insert("pads".to_owned(), Attribute::Integers(pads));
         changed.attributes.insert("auto_pad".to_owned(), Attribute::Text("NOTSET".to_owned()));
         changed.attributes.remove("output_shape");

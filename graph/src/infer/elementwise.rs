@@ -7,7 +7,10 @@ pub(super) fn covers(op: &str) -> bool {
     unary(op)
         || comparison(op)
         || arithmetic(op)
-        || matches!(op, "Where" | "Cast" | "CastLike" | "Dropout" | "IsNaN" | "IsInf" | "Not" | "PRelu" | "Clip")
+        || matches!(
+            op,
+            "Where" | "Cast" | "CastLike" | "BitCast" | "Dropout" | "IsNaN" | "IsInf" | "Not" | "PRelu" | "Clip"
+        )
 }
 
 fn unary(op: &str) -> bool {
@@ -77,6 +80,7 @@ fn arithmetic(op: &str) -> bool {
             | "BitwiseOr"
             | "BitwiseXor"
             | "BitShift"
+            | "SwiGLU"
     )
 }
 
@@ -91,6 +95,17 @@ pub(super) fn infer(scope: &Scope<'_>) -> Facts {
             let dtype = u16::try_from(code).ok().and_then(DType::from_code);
             let dtype = dtype.ok_or_else(|| format!("casts to the unknown element type {code}"))?;
             Ok(vec![Fact::new(Some(dtype), shape())])
+        }
+        "BitCast" => {
+            let code = scope.attribute("to", 0);
+            let dtype = u16::try_from(code).ok().and_then(DType::from_code);
+            let dtype = dtype.ok_or_else(|| format!("sees its bits as the unknown element type {code}"))?;
+            match scope.dtype(0) {
+                Some(from) if from.bits() != dtype.bits() || from.bits() == 0 => {
+                    Err(format!("sees the bits of {from} as {dtype}, which has another size"))
+                }
+                _ => Ok(vec![Fact::new(Some(dtype), shape())]),
+            }
         }
         "CastLike" => Ok(vec![Fact::new(scope.dtype(1), shape())]),
         "Clip" => {

@@ -354,7 +354,7 @@ impl Spatial {
             .ok_or_else(|| "has too long a result".to_owned())
     }
 
-    fn unslide(&self, size: u64, extra: u64) -> Result<u64, String> {
+    pub(super) fn unslide(&self, size: u64, extra: u64) -> Result<u64, String> {
         let cut = self.pad_begin.checked_add(self.pad_end).ok_or("has too much padding")?;
         self.full(size, extra)?.checked_sub(cut).ok_or_else(|| "has more padding than result".to_owned())
     }
@@ -373,12 +373,10 @@ pub(crate) fn transpose_pads(
     let (mut begins, mut ends) = (vec![], vec![]);
     for (axis, window) in geometry.axes.iter().enumerate() {
         let extra = length(extra.get(axis).copied().unwrap_or(0), "output_padding")?;
-        let total = window
-            .full(input[axis], extra)?
-            .checked_sub(output[axis])
-            .ok_or("wants a larger result than its input gives")?;
-        let total = i64::try_from(total).map_err(|_| "has too much padding")?;
-        let small = total / 2;
+        let length = |length: u64| i64::try_from(length).map_err(|_| "has too much padding");
+        // Less than nothing where the result is larger than what the input gives: zeros at its end.
+        let total = length(window.full(input[axis], extra)?)?.saturating_sub(length(output[axis])?);
+        let small = total.div_euclid(2);
         let (begin, end) = if upper { (small, total - small) } else { (total - small, small) };
         begins.push(begin);
         ends.push(end);

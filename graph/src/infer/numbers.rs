@@ -73,7 +73,7 @@ fn elements(scope: &Scope<'_>, fact: &Fact) -> Option<Vec<Elem>> {
         "Size" => Some(vec![
             count_of(scope.shape(0)?).and_then(|count| i64::try_from(count).ok()).map_or(Elem::Unknown, Elem::Int),
         ]),
-        "Identity" | "Reshape" | "Squeeze" | "Unsqueeze" | "Flatten" | "Dropout" => Some(scope.elems(0)?.to_vec()),
+        "Identity" | "Reshape" | "Squeeze" | "Unsqueeze" | "Flatten" => Some(scope.elems(0)?.to_vec()),
         "Cast" => cast(scope.elems(0)?, scope.dtype(0)?, fact.dtype?),
         "Concat" => concat(scope, &shape),
         "Gather" => gather(scope),

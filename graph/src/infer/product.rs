@@ -11,9 +11,11 @@ pub(super) fn covers(op: &str) -> bool {
             | "MatMulInteger"
             | "QLinearMatMul"
             | "Gemm"
-            | "Einsum"
             | "Det"
             | "Attention"
+            | "ai.onnx.preview.FlexAttention"
+            | "LinearAttention"
+            | "CausalConvWithState"
             | "RotaryEmbedding"
             | "TensorScatter"
             | "LSTM"
@@ -33,12 +35,13 @@ pub(super) fn infer(scope: &Scope<'_>) -> Facts {
         "MatMulInteger" => Ok(vec![Fact::new(Some(DType::I32), matmul(scope, 0, 1)?)]),
         "QLinearMatMul" => Ok(vec![Fact::new(scope.dtype(7), matmul(scope, 0, 3)?)]),
         "Gemm" => gemm(scope),
-        "Einsum" => einsum(scope),
         "Det" => Ok(vec![Fact::new(
             scope.dtype(0),
             scope.shape(0).map(|shape| shape[..shape.len().saturating_sub(2)].to_vec()),
         )]),
-        "Attention" => attention(scope),
+        "Attention" | "ai.onnx.preview.FlexAttention" => attention(scope),
+        "LinearAttention" => linear_attention(scope),
+        "CausalConvWithState" => causal_convolution(scope),
         "sunmao.QMatMul" => qmatmul(scope),
         "LSTM" | "GRU" | "RNN" => recurrent(scope),
         _ => Ok(vec![same(scope.dtype(0))]),
@@ -89,68 +92,19 @@ fn gemm(scope: &Scope<'_>) -> Facts {
 }
 
 fn qmatmul(scope: &Scope<'_>) -> Facts {
-    let n = length(scope.attribute("n", 0), "n")?;
-    let k = length(scope.attribute("k", 0), "k")?;
-    let shape = match scope.shape(0) {
-        None => None,
-        Some([]) => return Err("cannot multiply a scalar".to_owned()),
-        Some([batch @ .., inner]) => {
-            unify(*inner, Dim::Known(k))
-                .map_err(|(x, y)| format!("multiplies rows of {x} elements by blocks of {y}"))?;
-            Some([batch, &[Dim::Known(n)]].concat())
+    scope.want_rank(1, 2, 2)?;
+    if let Some(dtype) = scope.dtype(1).filter(|dtype| dtype.block().is_none()) {
+        return Err(format!("has weights of type {dtype}, which is no block format"));
+    }
+    let shape = match (scope.shape(0), scope.shape(1)) {
+        (Some([]), _) => return Err("cannot multiply a scalar".to_owned()),
+        (Some([batch @ .., inner]), Some([n, k])) => {
+            unify(*inner, *k).map_err(|(x, y)| format!("multiplies rows of {x} elements by rows of {y}"))?;
+            Some([batch, &[*n]].concat())
         }
+        _ => None,
     };
     Ok(vec![Fact::new(scope.dtype(0), shape)])
-}
-
-/// Letters with one length each; "..." stands for leading axes and is left unknown.
-fn einsum(scope: &Scope<'_>) -> Facts {
-    let unknown = vec![Fact::new(scope.dtype(0), None)];
-    let Some(equation) = scope.node.text("equation") else { return Ok(unknown) };
-    let equation: String = equation.chars().filter(|letter| !letter.is_whitespace()).collect();
-    if equation.contains('.') {
-        return Ok(unknown);
-    }
-    let (left, right) = match equation.split_once("->") {
-        Some((left, right)) => (left, Some(right)),
-        None => (equation.as_str(), None),
-    };
-    let terms: Vec<&str> = left.split(',').collect();
-    if terms.len() != scope.node.own_inputs() {
-        return Err(format!("has {} terms in its equation for {} inputs", terms.len(), scope.node.own_inputs()));
-    }
-    let mut lengths = std::collections::BTreeMap::<char, (Dim, usize)>::new();
-    for (index, term) in terms.iter().enumerate() {
-        let letters: Vec<char> = term.chars().collect();
-        if let Some(rank) = scope.rank(index)
-            && rank != letters.len()
-        {
-            return Err(format!("names {} axes in term {index} of its equation, the input has {rank}", letters.len()));
-        }
-        for (axis, letter) in letters.into_iter().enumerate() {
-            let dim = scope.shape(index).map_or(Dim::Unknown, |shape| shape[axis]);
-            let entry = lengths.entry(letter).or_insert((dim, 0));
-            entry.0 = match (entry.0, dim) {
-                // einsum broadcasts axes of length 1.
-                (Dim::Known(1), other) | (other, Dim::Known(1)) => other,
-                (a, b) => unify(a, b).map_err(|(x, y)| format!("uses `{letter}` for lengths {x} and {y}"))?,
-            };
-            entry.1 += 1;
-        }
-    }
-    let result: Result<Vec<Dim>, String> = match right {
-        Some(right) => right
-            .chars()
-            .map(|letter| {
-                lengths
-                    .get(&letter)
-                    .map(|entry| entry.0)
-                    .ok_or_else(|| format!("has `{letter}` in the result of its equation alone"))
-            })
-            .collect(),
-        None => Ok(lengths.values().filter(|entry| entry.1 == 1).map(|entry| entry.0).collect()),
-    };
-    Ok(vec![Fact::new(scope.dtype(0), Some(result?))])
 }
 
 fn attention(scope: &Scope<'_>) -> Facts {
@@ -197,6 +151,48 @@ fn attention(scope: &Scope<'_>) -> Facts {
         Fact::new(scope.dtype(2), Some(vec![v4[0], v4[1], total, v4[3]])),
         Fact::new(scope.dtype(0), Some(vec![q4[0], q4[1], q4[2], total])),
     ])
+}
+
+fn linear_attention(scope: &Scope<'_>) -> Facts {
+    let state_dtype = if scope.has(3) { scope.dtype(3) } else { scope.dtype(0) };
+    let (Some([batch, tokens, q]), Some([.., v])) = (scope.shape(0), scope.shape(2)) else {
+        return Ok(vec![Fact::new(scope.dtype(0), None), Fact::new(state_dtype, None)]);
+    };
+    let heads = |key: &str| match scope.attribute(key, 0) {
+        heads if heads > 0 => length(heads, key),
+        heads => Err(format!("has {heads} heads (`{key}`)")),
+    };
+    let (q_heads, kv_heads) = (heads("q_num_heads")?, heads("kv_num_heads")?);
+    let split = |width: Dim, heads: u64| width.known().map(|width| width / heads);
+    let (keys, values) = (split(*q, q_heads), split(*v, kv_heads));
+    let width = match values {
+        Some(values) => Some(values.checked_mul(q_heads).ok_or("has too long an axis")?),
+        None => None,
+    };
+    let as_dim = |length: Option<u64>| length.map_or(Dim::Unknown, Dim::Known);
+    Ok(vec![
+        Fact::new(scope.dtype(0), Some(vec![*batch, *tokens, as_dim(width)])),
+        Fact::new(state_dtype, Some(vec![*batch, Dim::Known(kv_heads), as_dim(keys), as_dim(values)])),
+    ])
+}
+
+fn causal_convolution(scope: &Scope<'_>) -> Facts {
+    scope.same_dtype(0, 1)?;
+    scope.want_rank(0, 3, 3)?;
+    scope.want_rank(1, 3, 3)?;
+    let state = match (scope.shape(0), scope.shape(1)) {
+        (Some([batch, channels, _]), Some([_, _, taps])) => {
+            let kept = match taps {
+                Dim::Known(0) => return Err("has a weight without taps".to_owned()),
+                Dim::Known(taps) => Dim::Known(taps - 1),
+                _ => Dim::Unknown,
+            };
+            Some(vec![*batch, *channels, kept])
+        }
+        _ => None,
+    };
+    let dtype = scope.dtype(0);
+    Ok(vec![Fact::new(dtype, scope.shape(0).map(<[Dim]>::to_vec)), Fact::new(dtype, state)])
 }
 
 fn recurrent(scope: &Scope<'_>) -> Facts {

@@ -10,6 +10,7 @@ pub(super) fn covers(op: &str) -> bool {
             "ArgMax"
                 | "ArgMin"
                 | "CumSum"
+                | "CumProd"
                 | "Softmax"
                 | "LogSoftmax"
                 | "Hardmax"

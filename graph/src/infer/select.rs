@@ -51,9 +51,7 @@ pub(super) fn infer(scope: &Scope<'_>) -> Facts {
             fact(scope.dtype(0), shape())
         }
         "ScatterND" => fact(scope.dtype(0), shape()),
-        "NonZero" => {
-            fact(Some(DType::I64), scope.rank(0).map(|rank| vec![Dim::Known(rank.max(1) as u64), Dim::Unknown]))
-        }
+        "NonZero" => fact(Some(DType::I64), scope.rank(0).map(|rank| vec![Dim::Known(rank as u64), Dim::Unknown])),
         "Compress" => fact(
             scope.dtype(0),
             match scope.node.integer("axis") {

@@ -385,3 +385,88 @@ fn results_beyond_the_limits_are_refused() {
         ],
     );
 }
+
+#[test]
+fn bits_are_seen_as_types_of_their_size() {
+    check("opset 26\n input x f16[N,2]\n y = BitCast(x) to=5\n output y", expect!["i16[N,2]"]);
+    check(
+        "opset 26\n input x f16[2]\n y = BitCast(x) to=1\n output y",
+        expect!["node `y` (BitCast) sees the bits of f16 as f32, which has another size; its inputs are f16[2]"],
+    );
+}
+
+#[test]
+fn losses_have_the_shape_of_their_labels() {
+    let loss = |labels: &str, reduction: &str| {
+        format!(
+            "input x f32[N,4,5]\n input t i64{labels}\n y = NegativeLogLikelihoodLoss(x, t) reduction={reduction}\n output y"
+        )
+    };
+    check(&loss("[N,5]", "none"), expect!["f32[N,5]"]);
+    check(&loss("[N,5]", "mean"), expect!["f32[]"]);
+    check(
+        &loss("[N,6]", "sum"),
+        expect![
+            "node `y` (NegativeLogLikelihoodLoss) has 6 labels on an axis of 5 scores; its inputs are f32[N,4,5], i64[N,6]"
+        ],
+    );
+}
+
+#[test]
+fn transforms_change_the_axis_that_they_run_along() {
+    check("opset 20\n input x f32[N,10,1]\n y = DFT(x) onesided=1\n output y", expect!["f32[N,6,2]"]);
+    check("opset 20\n input x f32[N,6,2]\n y = DFT(x) onesided=1 inverse=1\n output y", expect!["f32[N,10,1]"]);
+    check("opset 17\n input x f32[N,10,2]\n const n i64[] = 16\n y = DFT(x, n)\n output y", expect!["f32[N,16,2]"]);
+    check(
+        "opset 17\n input x f32[N,100,1]\n const s i64[] = 10\n input w f32[16]\n y = STFT(x, s, w)\n output y",
+        expect!["f32[N,9,9,2]"],
+    );
+    check(
+        "opset 20\n input x f32[N,10,1]\n const a i64[] = 2\n y = DFT(x, _, a)\n output y",
+        expect![
+            "node `y` (DFT) transforms the axis of real and imaginary parts; its inputs are f32[N,10,1], none, i64[]"
+        ],
+    );
+}
+
+#[test]
+fn windows_go_back_to_the_picture_that_they_come_from() {
+    check(
+        "input x f32[1,2,3,4]\n input i i64[1,2,3,4]\n y = MaxUnpool(x, i) kernel_shape=[2,3] strides=[2,2]\n output y",
+        expect!["f32[1,2,6,9]"],
+    );
+    check(
+        "opset 18\n input x f32[N,20,12]\n const p i64[2] = 5 6\n const b i64[2] = 2 2\n y = Col2Im(x, p, b)\n output y",
+        expect!["f32[N,5,5,6]"],
+    );
+}
+
+#[test]
+fn states_have_the_shape_of_their_heads() {
+    check(
+        "opset 27\n input q f16[B,T,16]\n input k f16[B,T,8]\n input v f16[B,T,12]\n input s f32[B,2,4,6]\n y, t = LinearAttention(q, k, v, s) q_num_heads=4 kv_num_heads=2 update_rule=linear\n output y\n output t",
+        expect!["f16[B,T,24] f32[B,2,4,6]"],
+    );
+    check(
+        "opset 27\n input q f32[B,T,16]\n y, t = LinearAttention(q, q, q) q_num_heads=4 kv_num_heads=0\n output y",
+        expect![
+            "node `y` (LinearAttention) has 0 heads (`kv_num_heads`); its inputs are f32[B,T,16], f32[B,T,16], f32[B,T,16]"
+        ],
+    );
+}
+
+#[test]
+fn dots_in_an_equation_stand_for_the_axes_that_are_left() {
+    check(
+        "input a f32[2,1,3,4]\n input b f32[N,4,5]\n y = Einsum(a, b) equation=...ij,...jk->...ik\n output y",
+        expect!["f32[2,N,3,5]"],
+    );
+    check(
+        "input a f32[2,3]\n y = Einsum(a) equation=ijk->i\n output y",
+        expect!["node `y` (Einsum) names 3 axes in term 0 of its equation, the input has 2; its inputs are f32[2,3]"],
+    );
+    check(
+        "input a f32[2,3]\n y = Einsum(a) equation=ij->k\n output y",
+        expect!["node `y` (Einsum) has `k` in the result of its equation alone; its inputs are f32[2,3]"],
+    );
+}

@@ -28,12 +28,16 @@ pub(super) const TABLE: &[Schema] = &[
     op("Upsample", &[1, 7, 9, 10], 10, (2, 2), (1, 1), &[text("mode", "nearest")]),
     op("GridSample", &[16, 20, 22], 20, (2, 2), (1, 1), &[integer("align_corners", 0), text("mode", "linear"), text("padding_mode", "zeros")]),
     op("AffineGrid", &[20], 20, (2, 2), (1, 1), &[integer("align_corners", 0)]),
-    op("Attention", &[23, 24, 25], 24, (3, 7), (1, 4), &[integer("is_causal", 0), optional("kv_num_heads", Kind::Integer), optional("q_num_heads", Kind::Integer), integer("qk_matmul_output_mode", 0), optional("scale", Kind::Number), number("softcap", 0.0), optional("softmax_precision", Kind::Integer)]),
+    op("Attention", &[23, 24, 25], 25, (3, 7), (1, 4), &[integer("is_causal", 0), optional("kv_num_heads", Kind::Integer), integer("left_window_size", -1), optional("q_num_heads", Kind::Integer), integer("qk_matmul_output_mode", 0), integer("right_window_size", -1), optional("scale", Kind::Number), number("softcap", 0.0), optional("softmax_precision", Kind::Integer)]),
     op("RotaryEmbedding", &[23], 23, (3, 4), (1, 1), &[integer("interleaved", 0), optional("num_heads", Kind::Integer), integer("rotary_embedding_dim", 0)]),
+    op("LinearAttention", &[27], 27, (3, 6), (1, 2), &[integer("chunk_size", 64), required("kv_num_heads", Kind::Integer), required("q_num_heads", Kind::Integer), number("scale", 0.0), text("update_rule", "gated_delta")]),
+    op("CausalConvWithState", &[27], 27, (2, 4), (1, 2), &[text("activation", "none")]),
+    // Its attributes `score_mod` and `prob_mod` are blocks; without them it is an Attention.
+    op("ai.onnx.preview.FlexAttention", &[1], 1, (3, 3), (1, 1), &[optional("scale", Kind::Number), optional("softmax_precision", Kind::Integer)]),
     op("TensorScatter", &[24], 24, (2, 3), (1, 1), &[integer("axis", -2), text("mode", "linear")]),
     op("LSTM", &[1, 7, 14, 22], 14, (3, 8), (0, 3), &[optional("activation_alpha", Kind::Numbers), optional("activation_beta", Kind::Numbers), optional("activations", Kind::Texts), optional("clip", Kind::Number), text("direction", "forward"), optional("hidden_size", Kind::Integer), integer("input_forget", 0), integer("layout", 0)]),
     op("GRU", &[1, 3, 7, 14, 22], 14, (3, 6), (0, 2), &[optional("activation_alpha", Kind::Numbers), optional("activation_beta", Kind::Numbers), optional("activations", Kind::Texts), optional("clip", Kind::Number), text("direction", "forward"), optional("hidden_size", Kind::Integer), integer("layout", 0), integer("linear_before_reset", 0)]),
     op("RNN", &[1, 7, 14, 22], 14, (3, 6), (0, 2), &[optional("activation_alpha", Kind::Numbers), optional("activation_beta", Kind::Numbers), optional("activations", Kind::Texts), optional("clip", Kind::Number), text("direction", "forward"), optional("hidden_size", Kind::Integer), integer("layout", 0)]),
-    // Block-quantised weights: x [..., k] times w (u8, blocks of `format` along k, n rows) gives [..., n].
-    op("sunmao.QMatMul", &[1], 1, (2, 3), (1, 1), &[required("format", Kind::Integer), required("k", Kind::Integer), required("n", Kind::Integer)]),
+    // x [..., k] times block-quantised weights [n, k], and perhaps a bias [n], gives [..., n].
+    op("sunmao.QMatMul", &[1], 1, (2, 3), (1, 1), &[]),
 ];

@@ -17,6 +17,7 @@ pub(super) const TABLE: &[Schema] = &[
     op("ArgMax", &[1, 11, 12, 13], 13, (1, 1), (1, 1), &[integer("axis", 0), integer("keepdims", 1), integer("select_last_index", 0)]),
     op("ArgMin", &[1, 11, 12, 13], 13, (1, 1), (1, 1), &[integer("axis", 0), integer("keepdims", 1), integer("select_last_index", 0)]),
     op("CumSum", &[11, 14], 14, (2, 2), (1, 1), &[integer("exclusive", 0), integer("reverse", 0)]),
+    op("CumProd", &[26], 26, (2, 2), (1, 1), &[integer("exclusive", 0), integer("reverse", 0)]),
     op("Softmax", &[1, 11, 13], 13, (1, 1), (1, 1), &[integer("axis", -1)]),
     op("LogSoftmax", &[1, 11, 13], 13, (1, 1), (1, 1), &[integer("axis", -1)]),
     op("Hardmax", &[1, 11, 13], 13, (1, 1), (1, 1), &[integer("axis", -1)]),

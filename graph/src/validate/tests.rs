@@ -367,7 +367,7 @@ mod hostile {
     #[test]
     fn opsets_that_are_not_read() {
         check_refused(
-            graph("opset 6\n input x f32[4]\n y = Relu(x)\n opset 99\n z = Relu(y)\n output z"),
+            graph("opset 6\n input x f32[4]\n y = Add(x, x)\n opset 99\n z = Relu(y)\n output z"),
             expect![[r#"
             the model is not valid:
               1 nodes say opset 6, which is not read (only 7 to 28); convert the model with onnx.version_converter
@@ -701,13 +701,27 @@ mod accepted {
     }
 
     #[test]
-    fn training_is_refused() {
-        let training = "opset 15\n input x f32[1,2,2]\n const p f32[2] = 1\n y = BatchNormalization(x, p, p, p, p) training_mode=1\n output y";
-        check_refused(
-            graph(training),
+    fn group_normalization_of_18_and_dft_of_17() {
+        check_accepted(
+            "opset 18\n input x f32[N,4,6]\n input s f32[2]\n input b f32[2]\n y = GroupNormalization(x, s, b) num_groups=2\n output y",
             expect![[r#"
-            the model is not valid:
-              node `y` (BatchNormalization) is in training mode; export the model for inference"#]],
+                symbol N: 0..
+                input %x: f32[N,4,6]
+                input %s: f32[2]
+                input %b: f32[2]
+                %s~4: f32[4] = Gather(%s, const i64[4] [0,0,1,1]) {axis=0}  // y
+                %b~6: f32[4] = Gather(%b, const i64[4] [0,0,1,1]) {axis=0}  // y
+                %y: f32[N,4,6] = GroupNormalization(%x, %s~4, %b~6) {epsilon=1e-5, num_groups=2, stash_type=1}  // y
+                output %y
+            "#]],
+        );
+        check_accepted(
+            "opset 17\n input x f32[2,6,1]\n y = DFT(x)\n output y",
+            expect![[r#"
+            input %x: f32[2,6,1]
+            %y: f32[2,6,2] = DFT(%x, _, const i64[] [1]) {inverse=0, onesided=0}  // y
+            output %y
+        "#]],
         );
     }
 }

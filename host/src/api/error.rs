@@ -115,3 +115,21 @@ pub(super) async fn wrong_method(method: Method, uri: Uri) -> ApiError {
         format!("{method} is not what `{path}` takes; infer takes POST, all else GET"),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::EngineError;
+
+    #[test]
+    fn what_will_never_fit_is_the_clients_and_what_may_fit_later_is_tried_again() {
+        let answer = |error: EngineError| {
+            let response = ApiError::from(InferError::from(error)).into_response();
+            (response.status(), response.headers().contains_key(header::RETRY_AFTER))
+        };
+        assert_eq!(answer(EngineError::TooLarge { needed: 1 << 40, limit: 1 << 32 }), (StatusCode::BAD_REQUEST, false));
+        let full = EngineError::OutOfMemory { needed: 1 << 40, available: 1 };
+        assert_eq!(answer(full), (StatusCode::SERVICE_UNAVAILABLE, true));
+        assert_eq!(answer(EngineError::Panic), (StatusCode::INTERNAL_SERVER_ERROR, false));
+    }
+}

@@ -97,6 +97,16 @@ impl Catalog {
         }
     }
 
+    /// Tries those once more that could not be loaded: a plugin that was missing may have come. They stay unavailable until they are ready.
+    pub fn load_unavailable(&self, sources: &[Source], loader: &Loader<'_>) {
+        let unavailable = |source: &&Source| {
+            let models = self.locked();
+            let state = models.get(&source.name).and_then(|versions| versions.get(&source.version));
+            matches!(state, Some(State::Unavailable(_)))
+        };
+        sources.iter().filter(unavailable).for_each(|source| self.load(source, loader));
+    }
+
     fn load(&self, source: &Source, loader: &Loader<'_>) {
         let (name, version) = (&source.name, source.version);
         tracing::info!(model = %name, version, path = %source.path.display(), "loading");

@@ -1,6 +1,7 @@
 //! Finds models on disk: one file, or a folder laid out as Triton's model repository, `<name>/[config.pbtxt]/<version>/model.onnx`.
 
 use crate::config::is_name;
+use crate::package::{Package, PackageError};
 use std::path::{Path, PathBuf};
 
 /// Models that one repository may hold.
@@ -26,6 +27,7 @@ impl Source {
     pub fn platform(&self) -> String {
         match extension(&self.path).as_deref() {
             Some("onnx") => "onnx_onnxv1".to_owned(),
+            Some("sunmao") => "sunmao_package".to_owned(),
             Some(other) => format!("sunmao_{other}"),
             None => "sunmao_unknown".to_owned(),
         }
@@ -47,6 +49,9 @@ pub enum RepositoryError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// A package that is none.
+    #[error(transparent)]
+    Package(#[from] PackageError),
     /// There, but not of a form that can be served.
     #[error("{path}: {problem}", path = .path.display())]
     Unusable {
@@ -67,6 +72,7 @@ impl RepositoryError {
                 "check the path; it is taken relative to the working directory".into()
             }
             Self::Unreadable { .. } => "make it readable for the user that runs the host".into(),
+            Self::Package(error) => error.help().into(),
             Self::Unusable { help, .. } => help.clone(),
         }
     }
@@ -81,11 +87,8 @@ pub fn scan(path: &Path) -> Result<(Vec<Source>, Vec<String>), RepositoryError> 
     };
     let facts =
         std::fs::metadata(path).map_err(|source| RepositoryError::Unreadable { path: path.to_path_buf(), source })?;
-    if extension(path).as_deref() == Some("sunmao") {
-        return Err(unusable(
-            "model packages are not available in this version",
-            "serve the model file that the package was made from",
-        ));
+    if Package::is_named(path) {
+        return Ok((vec![package(path)?], Vec::new()));
     }
     if facts.is_dir() {
         return repository(path);
@@ -112,6 +115,12 @@ pub fn scan(path: &Path) -> Result<(Vec<Source>, Vec<String>), RepositoryError> 
     Ok((vec![Source { name, version: 1, path: path.to_path_buf(), chip: None, threads: None }], notes))
 }
 
+/// A package goes by the name in its manifest. Its files are checked when it is loaded.
+fn package(path: &Path) -> Result<Source, RepositoryError> {
+    let name = Package::open(path)?.manifest().name.clone();
+    Ok(Source { name, version: 1, path: path.to_path_buf(), chip: None, threads: None })
+}
+
 /// A file's stem as a name: whatever a name cannot have becomes `_`.
 fn model_name(stem: &str) -> String {
     let name: String = stem
@@ -127,6 +136,13 @@ fn repository(path: &Path) -> Result<(Vec<Source>, Vec<String>), RepositoryError
     for folder in entries(path)? {
         let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
         if name.starts_with('.') || !folder.is_dir() {
+            continue;
+        }
+        if Package::is_named(&folder) {
+            match package(&folder) {
+                Ok(source) => sources.push(source),
+                Err(error) => notes.push(format!("{error}; {}", error.help())),
+            }
             continue;
         }
         if !is_name(&name, 128) {

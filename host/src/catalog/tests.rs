@@ -93,7 +93,7 @@ fn a_file_is_one_model() {
         ("Mein_Modell__1_", 1, "onnx_onnxv1")
     );
     assert_eq!(notes.len(), 1);
-    assert!(scan(&folder.0.join("m.sunmao")).unwrap_err().to_string().contains("packages are not available"));
+    assert!(scan(&folder.0.join("m.sunmao")).unwrap_err().help().contains("host package"), "a package is a folder");
     assert!(scan(&folder.0.join("absent.onnx")).unwrap_err().help().contains("check the path"));
 }
 
@@ -130,4 +130,19 @@ fn a_folder_without_models_says_how_one_looks() {
     let error = scan(&folder.0).unwrap_err();
     assert!(error.to_string().contains("no model in this folder"));
     assert!(error.help().contains("NAME/1/model.onnx"));
+}
+
+#[test]
+fn what_was_unavailable_is_tried_again_and_nothing_else() {
+    let sources = [source("broken", 1), source("good", 1)];
+    let catalog = started(sources.to_vec());
+    let tried = Mutex::new(Vec::new());
+    let loader = |source: &Source| {
+        tried.lock().unwrap().push(source.name.clone());
+        Ok(Box::new(Mute) as Box<dyn Model>)
+    };
+    catalog.load_unavailable(&sources, &loader);
+    catalog.load_unavailable(&sources, &loader);
+    assert_eq!(*tried.lock().unwrap(), ["broken"]);
+    assert!(catalog.get("broken", None).is_ok());
 }

@@ -28,10 +28,17 @@ pub(super) enum Command {
     Infer(Infer),
     /// Show a model's graph, its plan, its memory, and what runs each node
     Inspect(Inspect),
+    /// Put a model and the files that it refers to into a package
+    Package(Package),
     /// Look at plugins
     Plugin {
         #[command(subcommand)]
         command: PluginCommand,
+    },
+    /// Run the conformance suite on a chip plugin, or check a certificate
+    Conformance {
+        #[command(subcommand)]
+        command: ConformanceCommand,
     },
     /// Find out what is wrong with this machine, the configuration, the plugins and the models
     Doctor(Doctor),
@@ -41,8 +48,22 @@ pub(super) enum Command {
 pub(super) enum PluginCommand {
     /// List the chips and importers that are loaded, and the files that were refused
     List(List),
+    /// Write a plugin project that builds as it is
+    New(New),
     /// Check one component, and print the line that pins it
     Verify(Verify),
+    /// Make a pair of keys for signing plugins; prints the line for plugins.toml
+    Keygen(Keygen),
+    /// Sign a component: writes FILE.sig beside it
+    Sign(Sign),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConformanceCommand {
+    /// Run cases and report what passes
+    Run(ConformanceRun),
+    /// Check a certificate, and whether it is about a plugin
+    Verify(ConformanceVerify),
 }
 
 /// What all commands take.
@@ -77,7 +98,7 @@ fn fast_paths(text: &str) -> Result<FastPaths, String> {
 pub(super) struct Serve {
     #[command(flatten)]
     pub(super) common: Common,
-    /// A model file, or a folder laid out as NAME/VERSION/model.onnx
+    /// A model file, a package NAME.sunmao, or a folder laid out as NAME/VERSION/model.onnx
     #[arg(long, env = "SUNMAO_MODEL_PATH", value_name = "FILE|PACKAGE|REPOSITORY")]
     pub(super) model_path: Option<PathBuf>,
     /// Address to listen on; overrides plugins.toml
@@ -93,7 +114,7 @@ pub(super) struct Serve {
 
 #[derive(Debug, Args)]
 pub(super) struct Infer {
-    /// The model file
+    /// The model file or package
     #[arg(env = "SUNMAO_MODEL")]
     pub(super) model: PathBuf,
     /// NAME=FILE (.npy, .json, .npz or .npz:ARRAY) or NAME=FILE:TYPE:SHAPE for raw bytes, as in x=x.bin:f32:1x3x224x224. Without any, what the model takes is printed
@@ -108,7 +129,7 @@ pub(super) struct Infer {
 
 #[derive(Debug, Args)]
 pub(super) struct Inspect {
-    /// The model file
+    /// The model file or package
     #[arg(env = "SUNMAO_MODEL")]
     pub(super) model: PathBuf,
     /// Shape of an input, for models that leave it open: NAME=1x3x224x224
@@ -138,12 +159,36 @@ pub(super) enum What {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct Package {
+    /// The model file
+    #[arg(env = "SUNMAO_MODEL")]
+    pub(super) model: PathBuf,
+    /// Where the package goes: a new folder NAME.sunmao. The chip of --chip-type is what it prefers
+    #[arg(short, long, env = "SUNMAO_OUTPUT", value_name = "NAME.sunmao")]
+    pub(super) output: PathBuf,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct List {
     /// As JSON
     #[arg(long, env = "SUNMAO_JSON", value_parser = FalseyValueParser::new())]
     pub(super) json: bool,
     #[command(flatten)]
     pub(super) common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct New {
+    /// Name of the chip: a-z, 0-9 and -, a letter first
+    pub(super) name: String,
+    /// Folder that the project's folder is made in
+    #[arg(long, env = "SUNMAO_DIR", default_value = ".", value_name = "DIR")]
+    pub(super) dir: PathBuf,
+    /// The folder `plugin-sdk` of a Sunmao checkout; without it, the one beside this program or above the working directory
+    #[arg(long, env = "SUNMAO_SDK", value_name = "DIR")]
+    pub(super) sdk: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -158,13 +203,78 @@ pub(super) struct Verify {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct Keygen {
+    /// Where the secret key goes; an existing file is not written over
+    #[arg(short, long, env = "SUNMAO_OUTPUT", value_name = "FILE")]
+    pub(super) output: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Sign {
+    /// The component
+    pub(super) file: PathBuf,
+    /// The secret key, as `keygen` wrote it
+    #[arg(long, env = "SUNMAO_KEY", value_name = "FILE")]
+    pub(super) key: PathBuf,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct Doctor {
-    /// A model file or repository to check as well, besides those of the configuration
-    #[arg(long, env = "SUNMAO_MODEL_PATH", value_name = "FILE|REPOSITORY")]
+    /// A model file, package or repository to check as well, besides those of the configuration
+    #[arg(long, env = "SUNMAO_MODEL_PATH", value_name = "FILE|PACKAGE|REPOSITORY")]
     pub(super) model_path: Option<PathBuf>,
     /// As JSON
     #[arg(long, env = "SUNMAO_JSON", value_parser = FalseyValueParser::new())]
     pub(super) json: bool,
     #[command(flatten)]
     pub(super) common: Common,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct ConformanceRun {
+    /// A chip plugin to run alone, without any kernel of the host. Without it, the configured chip as it serves
+    pub(super) plugin: Option<PathBuf>,
+    /// Only what these profiles ask for, all of which must pass: abi, core-f32, half, quant, vision, llm, host-ops
+    #[arg(long, env = "SUNMAO_PROFILE", value_name = "NAME", value_delimiter = ',')]
+    pub(super) profile: Vec<String>,
+    /// Only cases whose name fits, with * and ?
+    #[arg(long, env = "SUNMAO_CASE", value_name = "GLOB", value_delimiter = ',')]
+    pub(super) case: Vec<String>,
+    /// Only cases of these suites
+    #[arg(long, env = "SUNMAO_SUITE", value_name = "NAME", value_delimiter = ',')]
+    pub(super) suite: Vec<String>,
+    /// Cases at the same time; without it as many as there are threads
+    #[arg(long, env = "SUNMAO_JOBS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(super) jobs: Option<u16>,
+    /// Time for one case
+    #[arg(long, env = "SUNMAO_CASE_DEADLINE_MS", value_name = "MS", default_value = "60000", value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
+    pub(super) deadline_ms: u64,
+    /// The plugin's known gaps (TOML); without it the project's own list, if it has one for this plugin
+    #[arg(long, env = "SUNMAO_KNOWN", value_name = "FILE")]
+    pub(super) known: Option<PathBuf>,
+    /// Folder for report.json, report.html, junit.xml and, when profiles are met by a plugin alone, certificate.json
+    #[arg(long, env = "SUNMAO_REPORT", value_name = "FOLDER")]
+    pub(super) report: Option<PathBuf>,
+    /// Folder of the hostile components that the profile abi loads; without it, where `cargo xtask build-plugins --all` leaves them
+    #[arg(long, env = "SUNMAO_GUESTS", value_name = "FOLDER")]
+    pub(super) guests: Option<PathBuf>,
+    /// Measure how fast the plugin's operators are, too: a table, and a part of the report
+    #[arg(long, env = "SUNMAO_CARD", value_parser = FalseyValueParser::new())]
+    pub(super) card: bool,
+    /// List the declined cases and why, too
+    #[arg(long, env = "SUNMAO_DECLINED", value_parser = FalseyValueParser::new())]
+    pub(super) declined: bool,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ConformanceVerify {
+    /// The certificate
+    pub(super) certificate: PathBuf,
+    /// Run the cases again
+    #[arg(long, env = "SUNMAO_RERUN", value_parser = FalseyValueParser::new())]
+    pub(super) rerun: bool,
+    #[command(flatten)]
+    pub(super) run: ConformanceRun,
 }

@@ -1,9 +1,11 @@
 //! What a user sees when a command fails: one line what and where, one line what to do.
 
+use super::remedy;
 use crate::catalog::RepositoryError;
 use crate::config::ConfigError;
 use crate::device::UnknownChip;
 use crate::formats::FormatError;
+use crate::package::PackageError;
 use crate::plugin::PluginError;
 use crate::session::{InferError, LoadError};
 use std::fmt;
@@ -73,6 +75,12 @@ impl From<RepositoryError> for Failure {
     }
 }
 
+impl From<PackageError> for Failure {
+    fn from(error: PackageError) -> Self {
+        Self::new(error.to_string(), error.help())
+    }
+}
+
 impl From<FormatError> for Failure {
     fn from(error: FormatError) -> Self {
         Self::new(error.to_string(), "")
@@ -81,20 +89,10 @@ impl From<FormatError> for Failure {
 
 impl From<PluginError> for Failure {
     fn from(error: PluginError) -> Self {
+        let help = remedy::of_plugin(&error);
         match error {
-            PluginError::Refused { reason, remedy } => Self::new(reason, remedy),
-            PluginError::Unreadable { ref source, .. } if source.kind() == std::io::ErrorKind::NotFound => Self::new(
-                error.to_string(),
-                "check the path; `cargo xtask build-plugins` builds the project's own plugins",
-            ),
-            PluginError::Deadline { .. } => Self::new(
-                error.to_string(),
-                "raise deadline_ms of this plugin in plugins.toml, or report it to the plugin's author",
-            ),
-            PluginError::Trap { .. } | PluginError::Broken { .. } => {
-                Self::new(error.to_string(), "report it to the plugin's author; --chip-type picks another chip")
-            }
-            error => Self::new(error.to_string(), ""),
+            PluginError::Refused { reason, .. } => Self::new(reason, help),
+            error => Self::new(error.to_string(), help),
         }
     }
 }
@@ -111,9 +109,15 @@ impl From<UnknownChip> for Failure {
 
 impl From<LoadError> for Failure {
     fn from(error: LoadError) -> Self {
+        let help = match &error {
+            LoadError::Import(inner) => remedy::of_import(inner),
+            LoadError::Graph { error, .. } => remedy::of_graph(error),
+            LoadError::Engine { error, .. } => remedy::of_engine(error),
+            LoadError::Chip(_) => String::new(),
+        };
         match error {
             LoadError::Chip(error) => error.into(),
-            error => Self::new(error.to_string(), ""),
+            error => Self::new(error.to_string(), help),
         }
     }
 }
@@ -130,7 +134,15 @@ impl From<InferError> for Failure {
             InferError::WrongShape { .. } => {
                 "bring the data into that shape; `host inspect MODEL` shows where it comes from".into()
             }
-            _ => String::new(),
+            InferError::OutOfMemory(error) | InferError::Internal(error) | InferError::Failed { error, .. } => {
+                remedy::of_engine(error)
+            }
+            InferError::Busy(_) => "try again later, or raise `queue` in [server]".into(),
+            InferError::DuplicateInput { .. }
+            | InferError::WrongLength { .. }
+            | InferError::WrongKind { .. }
+            | InferError::UnknownOutput { .. }
+            | InferError::Rejected(_) => "`host inspect MODEL` shows what the model takes, and what runs it".into(),
         };
         Self::new(error.to_string(), help)
     }

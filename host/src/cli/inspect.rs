@@ -6,6 +6,7 @@ use super::failure::Failure;
 use super::files::describe;
 use super::print;
 use super::progress::during;
+use crate::engine::{EngineError, Layout};
 use crate::formats::{parse_shape, shape_text};
 use crate::plan::Plan;
 use crate::session::Session;
@@ -127,6 +128,13 @@ fn text_form(arguments: &arguments::Inspect, session: &Session, plan: Option<&Pl
         );
         line("constants", memory.constants, String::new());
         line("more while packing", memory.staging, String::new());
+        if let Ok(layout) = layout(session, plan) {
+            let _ = writeln!(out, "  arena, offsets from its start in each instance and in the host");
+            for part in parts(&layout, plan) {
+                let (at, end) = (part.at, part.at + part.bytes);
+                let _ = writeln!(out, "    {at:#010x}..{end:#010x}  {:10} {:>14} bytes used", part.name, part.used);
+            }
+        }
     }
     if shows(What::Devices) {
         out.push_str("\ndevices\n");
@@ -135,6 +143,33 @@ fn text_form(arguments: &arguments::Inspect, session: &Session, plan: Option<&Pl
         }
     }
     out
+}
+
+/// The arena that a session makes for this plan, if it is the first one.
+fn layout(session: &Session, plan: &Plan) -> Result<Layout, EngineError> {
+    Layout::for_plan(plan.memory, session.threads() as u64)
+}
+
+/// A stretch of the arena.
+struct Part {
+    name: String,
+    at: u64,
+    bytes: u64,
+    /// What this plan needs of it; the rest is room for others.
+    used: u64,
+}
+
+fn parts(layout: &Layout, plan: &Plan) -> Vec<Part> {
+    let part = |name: String, at, bytes, used| Part { name, at, bytes, used };
+    let fixed = [
+        part("constants".into(), 0, layout.constants, plan.memory.constants),
+        part("staging".into(), layout.staging_at, layout.staging, plan.memory.staging),
+    ];
+    let slot = |number: u64| {
+        let at = layout.slots_at + number * layout.slot_stride;
+        part(format!("slot {number}"), at, layout.slot_stride, plan.memory.slot)
+    };
+    fixed.into_iter().chain((0..layout.slots).map(slot)).collect()
 }
 
 /// Nodes by place, operator and reason: nodes of one operator mostly share them. `--json` has each node.
@@ -165,6 +200,10 @@ fn json_form(arguments: &arguments::Inspect, session: &Session, plan: Option<&Pl
                 "slot_bytes": memory.slot, "live_bytes": memory.live, "tensor_bytes": memory.tensors,
                 "constant_bytes": memory.constants, "staging_bytes": memory.staging,
             });
+            if let Ok(layout) = layout(session, plan) {
+                let part = |part: Part| json!({ "name": part.name, "at": part.at, "bytes": part.bytes, "used_bytes": part.used });
+                out["memory"]["arena"] = parts(&layout, plan).into_iter().map(part).collect();
+            }
         }
         if shows(What::Devices) {
             let of = |dispatch: &crate::plan::Dispatch| {

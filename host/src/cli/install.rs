@@ -9,15 +9,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Loads plugins as plugins.toml allows them.
+#[derive(Clone)]
 pub(super) struct Installer {
     pub(super) config: Arc<Config>,
     pub(super) runtime: Arc<Runtime>,
     pub(super) registry: Arc<Registry>,
+    /// Requests are served meanwhile: compile without getting in their way.
+    pub(super) serving: bool,
 }
 
 impl Installer {
-    /// All plugins, in the order of choice: the chips of plugins.toml, its importers, its further plugins, then the dropped ones. One that cannot be used
-    /// is refused with its reason, and the others go on.
+    /// All plugins: the chips of plugins.toml, its importers, its further plugins, then the dropped ones. One that cannot be used is refused with its
+    /// reason, and the others go on.
     pub(super) fn install_all(&self) {
         let mut order: Vec<&PluginEntry> = Vec::new();
         let named = self
@@ -39,42 +42,34 @@ impl Installer {
                 order.push(entry);
             }
         }
-        // A chip's place in the registry is its place in plugins.toml, also when one plugin runs two chips with another between them.
         let mut loaded: Vec<(&str, Arc<Plugin>)> = Vec::new();
         for entry in order {
             if let Some(plugin) = self.load_or_refuse(&entry.path, &self.options(entry)) {
                 loaded.push((&entry.name, plugin));
             }
         }
-        for chip in &self.config.chips {
-            if let Some((_, plugin)) = loaded.iter().find(|(name, _)| *name == chip.plugin) {
-                self.register_chip(&chip.name, chip.fast_paths, plugin);
-            }
-        }
         for (name, plugin) in &loaded {
-            if !self.config.chips.iter().any(|chip| chip.plugin == *name) {
-                self.register_by_id(plugin);
-            }
+            self.register(name, plugin);
         }
         match dropped(&self.config.plugins_dir) {
-            Ok(paths) => paths.iter().filter(|path| self.entry(path).is_none()).for_each(|path| self.install(path)),
+            Ok(paths) => {
+                paths.iter().filter(|path| self.entry(path).is_none()).for_each(|path| {
+                    self.install(path);
+                });
+            }
             Err(error) => {
                 tracing::warn!(folder = %self.config.plugins_dir.display(), %error, "the plugins folder cannot be read; make it readable for the host's user")
             }
         }
     }
 
-    /// One plugin file that is new or has changed: as its entry says, or as a dropped one.
-    pub(super) fn install(&self, path: &Path) {
+    /// One plugin file that is new or has changed: as its entry says, or as a dropped one. Answers whether it was taken.
+    pub(super) fn install(&self, path: &Path) -> bool {
         match self.entry(path) {
-            Some(entry) => {
-                let Some(plugin) = self.load_or_refuse(path, &self.options(entry)) else { return };
-                let mut chips = self.config.chips.iter().filter(|chip| chip.plugin == entry.name).peekable();
-                if chips.peek().is_none() {
-                    self.register_by_id(&plugin);
-                }
-                chips.for_each(|chip| self.register_chip(&chip.name, chip.fast_paths, &plugin));
-            }
+            Some(entry) => match self.load_or_refuse(path, &self.options(entry)) {
+                Some(plugin) => self.register(&entry.name, &plugin),
+                None => false,
+            },
             None if self.config.trust == Trust::Pinned => {
                 let remedy =
                     "give it a [[plugin]] with the line that `host plugin verify` prints, or set trust = \"any\"";
@@ -82,20 +77,36 @@ impl Installer {
                     path,
                     &Failure::new("trust = \"pinned\" takes only plugins that plugins.toml names", remedy),
                 );
+                false
             }
-            None => {
-                if let Some(plugin) = self.load_or_refuse(path, &LoadOptions::default()) {
-                    self.register_by_id(&plugin);
-                }
-            }
+            None => match self.load_or_refuse(path, &self.usual_options()) {
+                Some(plugin) => self.register_by_id(&plugin),
+                None => false,
+            },
         }
+    }
+
+    /// A plugin file that is gone: what no entry names goes with it, and whoever was refused because its id was taken is tried once more. Answers
+    /// whether that brought something new.
+    pub(super) fn uninstall(&self, path: &Path) -> bool {
+        if self.entry(path).is_some() {
+            tracing::info!(path = %path.display(), "the file of a configured plugin is gone; what was loaded from it stays until the next start");
+            return false;
+        }
+        self.registry.remove(path);
+        tracing::info!(path = %path.display(), "plugin file is gone; models that run on it keep what they loaded");
+        let refused = self.registry.refused();
+        let again =
+            refused.iter().map(|refusal| refusal.path.as_path()).filter(|other| other.parent() == path.parent());
+        // Every one of them is tried.
+        again.filter(|other| self.install(other)).count() > 0
     }
 
     /// Loads one without registering it.
     pub(super) fn load(&self, path: &Path) -> Result<Arc<Plugin>, Failure> {
         let options = match self.entry(path) {
             Some(entry) => self.options(entry),
-            None => LoadOptions::default(),
+            None => self.usual_options(),
         };
         Ok(self.runtime.load(path, &options)?)
     }
@@ -118,8 +129,16 @@ impl Installer {
             pin: (!entry.sha256.is_empty())
                 .then(|| entry.sha256.parse().expect("64 hexadecimal digits: config checked it")),
             wasi_inert: entry.wasi == Wasi::Inert,
-            ..LoadOptions::default()
+            ..self.usual_options()
         }
+    }
+
+    /// What a plugin is loaded with that no entry names.
+    fn usual_options(&self) -> LoadOptions {
+        let keys =
+            || self.config.trusted_keys.iter().map(|key| key.parse().expect("64 digits: config checked it")).collect();
+        let trusted = (self.config.trust == Trust::Signed).then(keys);
+        LoadOptions { in_background: self.serving, trusted, ..LoadOptions::default() }
     }
 
     fn load_or_refuse(&self, path: &Path, options: &LoadOptions) -> Option<Arc<Plugin>> {
@@ -142,30 +161,36 @@ impl Installer {
         self.registry.refuse(path, failure.one_line());
     }
 
-    fn register_chip(&self, name: &str, fast_paths: FastPaths, plugin: &Arc<Plugin>) {
-        match plugin.kind() {
-            Kind::Chip(_) => {
-                let chip = Chip::new(
-                    name.to_owned(),
-                    self.config.aliases(name),
-                    fast_paths == FastPaths::Auto,
-                    plugin.clone(),
-                );
-                self.registry.add_chip(chip);
-            }
-            Kind::Importer(_) => {
-                let failure = Failure::new(
-                    format!("chip `{name}` is given this plugin, which is an importer"),
-                    "remove the [[chip]] entry, or name a chip plugin in it",
-                );
-                self.refuse(plugin.path(), &failure);
-            }
+    /// The chips that plugins.toml makes of the plugin of entry `name`; without any, it goes by its own id.
+    fn register(&self, name: &str, plugin: &Arc<Plugin>) -> bool {
+        let chips: Vec<_> = self.config.chips.iter().enumerate().filter(|(_, chip)| chip.plugin == name).collect();
+        if chips.is_empty() {
+            return self.register_by_id(plugin);
         }
+        if let Kind::Importer(_) = plugin.kind() {
+            let failure = Failure::new(
+                format!("chip `{}` is given this plugin, which is an importer", chips[0].1.name),
+                "remove the [[chip]] entry, or name a chip plugin in it",
+            );
+            self.refuse(plugin.path(), &failure);
+            return false;
+        }
+        for (index, chip) in chips {
+            self.registry.add_chip(self.chip(&chip.name, chip.fast_paths, plugin).configured(index));
+        }
+        true
+    }
+
+    fn chip(&self, name: &str, fast_paths: FastPaths, plugin: &Arc<Plugin>) -> Chip {
+        Chip::new(name.to_owned(), self.config.aliases(name), fast_paths == FastPaths::Auto, plugin.clone())
     }
 
     /// A plugin that no chip entry names: a chip takes its own id as its name, unless another one has it already.
-    fn register_by_id(&self, plugin: &Arc<Plugin>) {
-        let Kind::Chip(facts) = plugin.kind() else { return self.registry.add(plugin.clone()) };
+    fn register_by_id(&self, plugin: &Arc<Plugin>) -> bool {
+        let Kind::Chip(facts) = plugin.kind() else {
+            self.registry.add(plugin.clone());
+            return true;
+        };
         let id = &facts.info.id;
         let holder = self.registry.chips().into_iter().find(|chip| chip.name == *id || chip.aliases.contains(id));
         match holder.filter(|holder| real(holder.plugin.path()) != real(plugin.path())) {
@@ -175,8 +200,12 @@ impl Installer {
                     plugin.path(),
                     &Failure::new(reason, "remove one of the two, or give this one a [[chip]] entry with another name"),
                 );
+                false
             }
-            None => self.register_chip(id, FastPaths::Auto, plugin),
+            None => {
+                self.registry.add_chip(self.chip(id, FastPaths::Auto, plugin));
+                true
+            }
         }
     }
 }

@@ -4,17 +4,22 @@
 
 mod arguments;
 mod assemble;
+mod conformance;
 mod doctor;
 mod failure;
 mod files;
 mod infer;
 mod inspect;
 mod install;
+mod new;
+mod package;
 mod plugins;
 mod progress;
+mod remedy;
 mod serve;
+mod signing;
 
-use arguments::{Arguments, Command, PluginCommand};
+use arguments::{Arguments, Command, ConformanceCommand, PluginCommand};
 use clap::Parser;
 use failure::Failure;
 use std::process::ExitCode;
@@ -50,8 +55,14 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Serve(arguments) => serve::serve(arguments),
         Command::Infer(arguments) => infer::infer(&arguments),
         Command::Inspect(arguments) => inspect::inspect(&arguments),
+        Command::Package(arguments) => package::package(&arguments),
         Command::Plugin { command: PluginCommand::List(arguments) } => plugins::list(&arguments),
+        Command::Plugin { command: PluginCommand::New(arguments) } => new::new(&arguments),
         Command::Plugin { command: PluginCommand::Verify(arguments) } => plugins::verify(&arguments),
+        Command::Conformance { command: ConformanceCommand::Run(arguments) } => conformance::run(&arguments),
+        Command::Conformance { command: ConformanceCommand::Verify(arguments) } => conformance::verify(&arguments),
+        Command::Plugin { command: PluginCommand::Keygen(arguments) } => signing::keygen(&arguments),
+        Command::Plugin { command: PluginCommand::Sign(arguments) } => signing::sign(&arguments),
         Command::Doctor(arguments) => doctor::doctor(&arguments),
     }
 }

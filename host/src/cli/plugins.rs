@@ -20,7 +20,12 @@ pub(super) fn list(arguments: &List) -> Result<ExitCode, Failure> {
         let chips: Vec<Value> = registry
             .chips()
             .iter()
-            .map(|chip| json!({ "name": chip.name, "aliases": chip.aliases, "fast_paths": chip.fast_paths, "plugin": facts(&chip.plugin) }))
+            .map(|chip| {
+                json!({
+                    "name": chip.name, "aliases": chip.aliases, "fast_paths": chip.fast_paths, "faults": chip.faults(),
+                    "broken_promises": chip.broken_promises(), "set_aside": chip.is_set_aside(), "plugin": facts(&chip.plugin),
+                })
+            })
             .collect();
         let importers: Vec<Value> = registry.importers().iter().map(|plugin| facts(plugin)).collect();
         let refused: Vec<Value> = registry
@@ -71,7 +76,8 @@ pub(super) fn list(arguments: &List) -> Result<ExitCode, Failure> {
 /// Checks one component and prints what it is and how to pin it.
 pub(super) fn verify(arguments: &Verify) -> Result<ExitCode, Failure> {
     let config = Arc::new(configuration(&arguments.common)?);
-    let installer = Installer { runtime: runtime(&config)?, registry: Arc::new(Registry::default()), config };
+    let installer =
+        Installer { runtime: runtime(&config)?, registry: Arc::new(Registry::default()), config, serving: false };
     let what = format!("checking {}", arguments.file.display());
     let plugin = super::progress::during(&what, || installer.load(&arguments.file))
         .map_err(|failure| failure.at(arguments.file.display()))?;

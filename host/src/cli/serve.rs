@@ -9,11 +9,13 @@ use super::install::Installer;
 use super::{print, progress};
 use crate::api::{App, Limits, Outcome, Phase, serve as serve_api};
 use crate::catalog::{Catalog, Source, scan};
-use crate::config::{Change, Config, Watch};
+use crate::config::{Change, Config, Watch, nearest};
+use crate::device::Registry;
 use crate::session::{Model, Options};
 use std::io::ErrorKind;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::mpsc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -148,11 +150,8 @@ fn bring_up(
     let waiting = usize::try_from(config.server.queue).expect("within its range: config checked it");
     let mut watch = Watch::new(&config.plugins_dir);
     let assembled = Assembled::new(config.clone(), threads, waiting)?;
-    // A chip that does not exist is a mistake in the command, not something to wait for.
     let registry = &assembled.host.registry;
-    if !sources.is_empty() || arguments.common.chip_type != "auto" {
-        registry.chip(&arguments.common.chip_type)?;
-    }
+    await_chip(&arguments.common.chip_type, registry, &config)?;
     let chips: Vec<_> = registry.chips().iter().map(|chip| chip.name.clone()).collect();
     tracing::info!(
         threads,
@@ -178,15 +177,40 @@ fn bring_up(
             .map_err(|failure| failure.one_line())?;
         Ok(Box::new(session) as Box<dyn Model>)
     };
+    let (came, news) = mpsc::channel();
     std::thread::scope(|scope| {
-        scope.spawn(|| catalog.load_all(sources, &loader));
-        watch_plugins(&mut watch, &assembled.installer);
+        let loader = &loader;
+        scope.spawn(move || {
+            catalog.load_all(sources, loader);
+            while let Ok(()) = news.recv() {
+                // Several that came at once are one reason to look.
+                while news.try_recv().is_ok() {}
+                catalog.load_unavailable(sources, loader);
+            }
+        });
+        let installer = Installer { serving: true, ..assembled.installer.clone() };
+        watch_plugins(&mut watch, &installer, &came);
     });
     Ok(())
 }
 
-/// Never returns. Compiling happens here, beside the requests and never in front of one.
-fn watch_plugins(watch: &mut Watch, installer: &Installer) {
+/// A name that looks like that of a chip which is there is a mistake in the command. Any other chip may still be dropped into the folder.
+fn await_chip(wanted: &str, registry: &Registry, config: &Config) -> Result<(), Failure> {
+    let Err(unknown) = registry.chip(wanted) else { return Ok(()) };
+    let typo = nearest(wanted, unknown.known.iter().map(String::as_str)).is_some() && !config.expects_chip(wanted);
+    if typo {
+        return Err(unknown.into());
+    }
+    tracing::warn!(
+        chip = wanted,
+        folder = %config.plugins_dir.display(),
+        "no such chip yet: its models are loaded once its plugin is dropped into the folder"
+    );
+    Ok(())
+}
+
+/// Never returns. Compiling happens here, beside the requests and never in front of one; `came` is told of each plugin that was taken.
+fn watch_plugins(watch: &mut Watch, installer: &Installer, came: &mpsc::Sender<()>) {
     let mut complained = false;
     loop {
         std::thread::sleep(WATCH_EVERY);
@@ -194,11 +218,13 @@ fn watch_plugins(watch: &mut Watch, installer: &Installer) {
             Ok(changes) => {
                 complained = false;
                 for change in changes {
-                    match change {
+                    let taken = match change {
                         Change::Settled(path) => installer.install(&path),
-                        Change::Gone(path) => {
-                            tracing::info!(path = %path.display(), "plugin file is gone; what was loaded from it stays until the next start")
-                        }
+                        Change::Gone(path) => installer.uninstall(&path),
+                    };
+                    if taken {
+                        // The loader listens for as long as this loop runs.
+                        let _ = came.send(());
                     }
                 }
             }

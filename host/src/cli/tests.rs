@@ -1,6 +1,6 @@
 //! The command line as it is parsed.
 
-use super::arguments::{Arguments, Command, PluginCommand, What};
+use super::arguments::{Arguments, Command, ConformanceCommand, PluginCommand, What};
 use crate::config::FastPaths;
 use clap::{CommandFactory, Parser};
 use std::path::Path;
@@ -25,16 +25,30 @@ fn the_articles_line_is_taken_as_it_stands() {
 
 #[test]
 fn all_commands_take_the_common_flags() {
-    for command in ["serve", "infer m.onnx", "inspect m.onnx", "plugin list", "plugin verify p.wasm", "doctor"] {
+    for command in [
+        "serve",
+        "infer m.onnx",
+        "inspect m.onnx",
+        "plugin list",
+        "plugin verify p.wasm",
+        "doctor",
+        "conformance run",
+        "conformance verify c.json",
+        "package m.onnx -o m.sunmao",
+    ] {
         let line = format!("host {command} --plugins p.toml --chip simd128 --threads 2 --fast-paths off --strict");
         let arguments = parsed(&line).unwrap_or_else(|error| panic!("{line}: {error}"));
         let common = match arguments.command {
             Command::Serve(command) => command.common,
             Command::Infer(command) => command.common,
             Command::Inspect(command) => command.common,
+            Command::Package(command) => command.common,
             Command::Plugin { command: PluginCommand::List(command) } => command.common,
             Command::Plugin { command: PluginCommand::Verify(command) } => command.common,
             Command::Doctor(command) => command.common,
+            Command::Conformance { command: ConformanceCommand::Run(command) } => command.common,
+            Command::Conformance { command: ConformanceCommand::Verify(command) } => command.run.common,
+            other => panic!("{line}: {other:?}"),
         };
         assert_eq!((common.plugins.as_deref(), common.chip_type.as_str()), (Some(Path::new("p.toml")), "simd128"));
         assert_eq!((common.threads, common.fast_paths, common.strict), (Some(2), FastPaths::Off, true));
@@ -71,7 +85,8 @@ fn every_flag_has_an_environment_twin() {
     fn check(command: &clap::Command) {
         for argument in command.get_arguments() {
             let id = argument.get_id().as_str();
-            let exempt = matches!(id, "help" | "version") || (command.get_name() == "verify" && id == "file");
+            let exempt = matches!(id, "help" | "version")
+                || matches!((command.get_name(), id), ("verify" | "sign", "file") | ("new", "name"));
             assert!(
                 exempt || argument.get_env().is_some_and(|env| env.to_string_lossy().starts_with("SUNMAO_")),
                 "{} {id}",

@@ -55,7 +55,7 @@ impl<'a> Checker<'a> {
         let chip = self.list(document.get_ref(), "chip", "[[chip]]", &sections)?;
         let importer = self.list(document.get_ref(), "importer", "[[importer]]", &sections)?;
         let model = self.list(document.get_ref(), "model", "[[model]]", &sections)?;
-        self.trust(&document, top.trust, &plugin)?;
+        self.trust(&document, &top, &plugin)?;
         self.plugins(&plugin)?;
         self.chips(&chip, &plugin)?;
         self.importers(&importer, &plugin)?;
@@ -66,10 +66,19 @@ impl<'a> Checker<'a> {
     fn trust(
         &self,
         document: &Spanned<DeTable<'_>>,
-        trust: Trust,
+        top: &Top,
         plugins: &Entries<PluginEntry>,
     ) -> Result<(), ConfigError> {
-        match trust {
+        let line_of = |key: &str| document.get_ref().get(key).map_or(1, |value| self.line(value.span().start));
+        let is_key = |key: &&String| key.len() == 64 && key.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if let Some(bad) = top.trusted_keys.iter().find(|key| !is_key(key)) {
+            return Err(self.invalid(
+                line_of("trusted_keys"),
+                format!("`{}` in trusted_keys is no public key of 64 hexadecimal digits", bad.escape_debug()),
+                "take the line that `host plugin keygen` prints",
+            ));
+        }
+        match top.trust {
             Trust::Any => Ok(()),
             Trust::Pinned => match plugins.iter().find(|(plugin, _)| plugin.sha256.is_empty()) {
                 Some((plugin, line)) => Err(self.invalid(
@@ -82,14 +91,12 @@ impl<'a> Checker<'a> {
                 )),
                 None => Ok(()),
             },
-            Trust::Signed => {
-                let line = document.get_ref().get("trust").map_or(1, |value| self.line(value.span().start));
-                Err(self.invalid(
-                    line,
-                    "trust = \"signed\" is not available yet: this version cannot check signatures",
-                    "set trust = \"pinned\" and give every [[plugin]] its sha256; that binds the exact content",
-                ))
-            }
+            Trust::Signed if top.trusted_keys.is_empty() => Err(self.invalid(
+                line_of("trust"),
+                "trust = \"signed\" without trusted_keys takes no plugin at all",
+                "add trusted_keys = [\"...\"] with the public keys of those whose plugins you use; `host plugin keygen` makes a pair of your own",
+            )),
+            Trust::Signed => Ok(()),
         }
     }
 

@@ -126,7 +126,7 @@ words! {
         Any = "any",
         /// Only those that an entry names with their sha256.
         Pinned = "pinned",
-        /// Only signed ones.
+        /// Only those that a trusted key has signed.
         Signed = "signed",
     }
     /// Whether native code may stand in for a chip's kernels.
@@ -148,11 +148,13 @@ words! {
 sections! {
     /// Keys in front of the first section.
     Top, "top level" {
-        /// Which plugins may be loaded: any; only those pinned by sha256; only signed ones (not available yet).
+        /// Which plugins may be loaded: any; only those pinned by sha256; only those beside which lies a signature `NAME.wasm.sig` by one of `trusted_keys`, dropped ones included.
         trust: Trust = Trust::Any, Range::OneOf(Trust::WORDS);
+        /// Public keys whose signatures trust = "signed" takes. `host plugin keygen` makes a pair, `host plugin sign` signs.
+        trusted_keys: Vec<String> = Vec::new(), Range::Text("a list of keys of 64 hexadecimal digits");
         /// Folder of plugins that no entry names: each is loaded under its own id, with default limits, as last choice. Watched while serving. Relative to plugins.toml.
         plugins_dir: PathBuf = PathBuf::from("plugins"), Range::Text("a path");
-        /// Where compiled plugins and copies of models are kept. Empty: `$SUNMAO_HOME/cache`, else the user's cache folder.
+        /// Where compiled plugins are kept. Empty: `$SUNMAO_HOME/cache`, else the user's cache folder.
         cache_dir: PathBuf = PathBuf::new(), Range::Text("a path, or empty");
     }
     /// The listener of `host serve`.
@@ -203,7 +205,7 @@ sections! {
         plugin: String = String::new(), Range::Text("the name of a [[plugin]] (required)");
         /// Whether native code may stand in for its kernels on machines that the host knows.
         fast_paths: FastPaths = FastPaths::Auto, Range::OneOf(FastPaths::WORDS);
-        /// Further names. Unless given elsewhere, `TYPE_A` is one of `simd128`, and `TYPE_B` of `portable`.
+        /// Further names. Unless given elsewhere, `TYPE_A` is one of `simd128`, and `TYPE_B` of `npu-sim`.
         alias: Vec<String> = Vec::new(), Range::Text("a list of names");
     }
     /// A reader of model files. The order of the entries settles ties between readers that recognise a file equally well.

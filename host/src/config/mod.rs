@@ -27,9 +27,11 @@ pub struct Config {
     pub file: Option<PathBuf>,
     /// Which plugins may be loaded.
     pub trust: Trust,
+    /// Public keys whose signatures are taken, 64 hexadecimal digits each.
+    pub trusted_keys: Vec<String>,
     /// The folder that is watched for dropped plugins.
     pub plugins_dir: PathBuf,
-    /// Where compiled plugins and copies of models are kept.
+    /// Where compiled plugins are kept.
     pub cache_dir: PathBuf,
     /// `[server]`
     pub server: Server,
@@ -80,6 +82,7 @@ impl Config {
         Self {
             file: path.map(Path::to_path_buf),
             trust: file.top.trust,
+            trusted_keys: file.top.trusted_keys,
             plugins_dir: beside(&file.top.plugins_dir),
             cache_dir: if file.top.cache_dir.as_os_str().is_empty() {
                 default_cache_dir()
@@ -112,6 +115,12 @@ impl Config {
         aliases
     }
 
+    /// Whether a chip of that name, once its plugin is there, is what this file or the project itself gives the name to.
+    pub fn expects_chip(&self, name: &str) -> bool {
+        let own = |entry: &ChipEntry| entry.name == name || entry.alias.iter().any(|alias| alias == name);
+        self.chips.iter().any(own) || BUILT_IN_ALIASES.iter().any(|(alias, of)| *alias == name || *of == name)
+    }
+
     /// The entry of that plugin.
     pub fn plugin(&self, name: &str) -> Option<&PluginEntry> {
         self.plugins.iter().find(|plugin| plugin.name == name)
@@ -126,7 +135,7 @@ pub fn is_name(name: &str, longest: usize) -> bool {
         && name.bytes().any(|byte| byte != b'.')
 }
 
-const BUILT_IN_ALIASES: &[(&str, &str)] = &[("TYPE_A", "simd128"), ("TYPE_B", "portable")];
+const BUILT_IN_ALIASES: &[(&str, &str)] = &[("TYPE_A", "simd128"), ("TYPE_B", "npu-sim")];
 
 /// SUNMAO_HOME, else where the system keeps a user's caches.
 fn default_cache_dir() -> PathBuf {

@@ -68,11 +68,11 @@ fn a_whole_file_is_read() {
 fn the_two_well_known_aliases_hold_unless_taken() {
     let config = parsed("").unwrap();
     assert_eq!(config.aliases("simd128"), ["TYPE_A"]);
-    assert_eq!(config.aliases("portable"), ["TYPE_B"]);
+    assert_eq!(config.aliases("npu-sim"), ["TYPE_B"]);
     assert_eq!(config.aliases("other"), [""; 0]);
     let config = parsed(WHOLE).unwrap();
     assert_eq!(config.aliases("simd128"), ["TYPE_B", "TYPE_A"]);
-    assert_eq!(config.aliases("portable"), [""; 0]);
+    assert_eq!(config.aliases("npu-sim"), [""; 0]);
 }
 
 #[test]
@@ -210,8 +210,8 @@ fn trust_is_kept() {
     refused(
         "\ntrust = \"signed\"",
         expect![[r#"
-        plugins.toml:2: trust = "signed" is not available yet: this version cannot check signatures
-        help: set trust = "pinned" and give every [[plugin]] its sha256; that binds the exact content"#]],
+        plugins.toml:2: trust = "signed" without trusted_keys takes no plugin at all
+        help: add trusted_keys = ["..."] with the public keys of those whose plugins you use; `host plugin keygen` makes a pair of your own"#]],
     );
 }
 
@@ -228,7 +228,7 @@ fn every_key_has_a_text_and_numbers_have_a_range_that_holds_the_default() {
             count += 1;
         }
     }
-    assert_eq!(count, 30);
+    assert_eq!(count, 31);
     assert!(reference().contains("| `port` | `8000` | a number from 0 to 65535 |"));
 }
 
@@ -255,5 +255,5 @@ fn the_projects_own_file_is_taken() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../plugins.toml");
     let config = Config::load(Path::new(path)).unwrap();
     assert_eq!(config.aliases("simd128"), ["TYPE_A"]);
-    assert_eq!(config.aliases("portable"), ["TYPE_B"]);
+    assert_eq!(config.aliases("npu-sim"), ["TYPE_B"]);
 }

@@ -15,6 +15,8 @@ struct Stamp {
     bytes: u64,
     modified: Option<SystemTime>,
     inode: u64,
+    /// Size and time of the signature beside it: one that comes later is a reason to look again.
+    signature: Option<(u64, Option<SystemTime>)>,
 }
 
 /// The `.wasm` files of a folder, sorted by name. A folder that does not exist has none.
@@ -39,7 +41,10 @@ fn stamps(folder: &Path) -> std::io::Result<BTreeMap<PathBuf, Stamp>> {
         // Gone between the listing and here, or not readable: the next look will tell.
         let Ok(facts) = std::fs::metadata(&path) else { continue };
         if facts.is_file() {
-            found.insert(path, Stamp { bytes: facts.len(), modified: facts.modified().ok(), inode: facts.ino() });
+            let signature = std::fs::metadata(path.with_extension("wasm.sig")).ok();
+            let signature = signature.map(|facts| (facts.len(), facts.modified().ok()));
+            let stamp = Stamp { bytes: facts.len(), modified: facts.modified().ok(), inode: facts.ino(), signature };
+            found.insert(path, stamp);
         }
     }
     Ok(found)
@@ -114,6 +119,9 @@ mod tests {
         assert_eq!(watch.look().unwrap(), [], "still growing");
         assert_eq!(watch.look().unwrap(), [Change::Settled(new.clone())]);
         assert_eq!(watch.look().unwrap(), []);
+        std::fs::write(folder.join("new.wasm.sig"), b"signed").unwrap();
+        watch.look().unwrap();
+        assert_eq!(watch.look().unwrap(), [Change::Settled(new.clone())], "its signature came later");
         std::fs::remove_file(&new).unwrap();
         assert_eq!(watch.look().unwrap(), [], "may be about to be replaced");
         assert_eq!(watch.look().unwrap(), [Change::Gone(new)]);

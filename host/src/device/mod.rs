@@ -3,14 +3,22 @@
 //! The order of choice is fixed and printed: fast path where the chip's entry allows it, else the chip, else portable unless `--strict`.
 //! Where the bytes lie is `plan`'s work; running is `engine`'s.
 
+mod chip;
 mod operation;
+mod plausible;
+mod promises;
 mod registry;
+mod scout;
 mod select;
 mod support;
 
+pub use chip::Chip;
 pub(crate) use operation::attributes;
 pub use operation::{operation, value_bytes};
-pub use registry::{Chip, Refusal, Registry, UnknownChip};
+pub use plausible::plausible;
+pub use promises::{BrokenPromise, BrokenPromises};
+pub use registry::{Refusal, Registry, UnknownChip};
+pub use scout::Scout;
 pub use select::{Placed, Placer, Selector};
 pub use support::{NotCovered, covers};
 
@@ -82,7 +90,10 @@ pub enum DeviceError {
         /// What went wrong.
         reason: String,
     },
-    /// The chip plugin failed.
+    /// The chip failed at what it had promised.
+    #[error(transparent)]
+    Broken(#[from] BrokenPromise),
+    /// The host failed while it asked the chip.
     #[error(transparent)]
     Plugin(#[from] PluginError),
     /// A native kernel refused what it should take.

@@ -57,6 +57,7 @@ fn operand(graph: &Graph, id: ValueId, weights: &dyn Weights) -> Result<abi::Ope
     }
     let shape = value.concrete().unwrap_or_default();
     let literal = match &value.role {
+        _ if value.dtype.is_some_and(|dtype| dtype.block().is_some()) => None,
         Role::Constant(Content::Bytes(bytes)) if bytes.len() as u64 <= LITERAL_BYTES => Some(bytes.to_vec()),
         Role::Constant(Content::Weight(weight)) if bytes <= LITERAL_BYTES => {
             let failed = |reason| DeviceError::Constant { value: value.name.clone(), reason };

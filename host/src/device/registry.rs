@@ -1,43 +1,9 @@
 //! The chips that are loaded, by name, in order of preference. Plugins come and go while serving; a model keeps the one it was planned with.
 
+use super::Chip;
 use crate::plugin::{Kind, Plugin};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
-
-/// A chip that models can be planned on.
-pub struct Chip {
-    /// As `--chip` and plugins.toml name it.
-    pub name: String,
-    /// Further names.
-    pub aliases: Vec<String>,
-    /// Whether native fast paths may stand in for its kernels.
-    pub fast_paths: bool,
-    /// What runs it.
-    pub plugin: Arc<Plugin>,
-    faults: AtomicU64,
-}
-
-impl Chip {
-    /// A chip without faults.
-    pub fn new(name: String, aliases: Vec<String>, fast_paths: bool, plugin: Arc<Plugin>) -> Self {
-        Self { name, aliases, fast_paths, plugin, faults: AtomicU64::new(0) }
-    }
-
-    /// Notes that a request failed twice on this chip.
-    pub fn mark(&self) {
-        self.faults.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// How many requests failed twice on it since it was loaded.
-    pub fn faults(&self) -> u64 {
-        self.faults.load(Ordering::Relaxed)
-    }
-
-    fn answers_to(&self, name: &str) -> bool {
-        self.name == name || self.aliases.iter().any(|alias| alias == name)
-    }
-}
 
 /// A plugin file that was not taken, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,26 +49,35 @@ struct Inner {
 const MAX_REFUSALS: usize = 256;
 
 impl Registry {
-    /// Adds a chip behind those that are there; one of the same name is replaced in its place, for later loads only.
+    /// Adds a chip at its place in the order of choice; it replaces one of the same name, for later loads only.
     pub fn add_chip(&self, chip: Chip) {
         let mut inner = self.inner.write().expect("registry lock: no holder panics");
-        let chip = Arc::new(chip);
         inner.refused.retain(|refusal| refusal.path != chip.plugin.path());
-        match inner.chips.iter().position(|other| other.name == chip.name) {
-            Some(at) => inner.chips[at] = chip,
-            None => inner.chips.push(chip),
-        }
+        inner.chips.retain(|other| other.name != chip.name);
+        let at = inner.chips.partition_point(|other| other.rank() <= chip.rank());
+        inner.chips.insert(at, Arc::new(chip));
     }
 
-    /// Adds a plugin that no entry names: a chip takes its own id as name and comes last, an importer serves its formats.
+    /// Forgets what the file brought that is gone: a chip or importer that no entry of plugins.toml names, and that it was refused. Models that
+    /// run on the chip keep it.
+    pub fn remove(&self, path: &Path) {
+        let mut inner = self.inner.write().expect("registry lock: no holder panics");
+        inner.chips.retain(|chip| chip.is_configured() || chip.plugin.path() != path);
+        inner.importers.retain(|importer| importer.path() != path);
+        inner.refused.retain(|refusal| refusal.path != path);
+    }
+
+    /// Adds a plugin that no entry names: a chip takes its own id as name, an importer serves its formats.
     pub fn add(&self, plugin: Arc<Plugin>) {
         match plugin.kind() {
             Kind::Chip(facts) => self.add_chip(Chip::new(facts.info.id.clone(), Vec::new(), true, plugin)),
             Kind::Importer(_) => {
                 let mut inner = self.inner.write().expect("registry lock: no holder panics");
                 inner.refused.retain(|refusal| refusal.path != plugin.path());
-                inner.importers.retain(|other| other.path() != plugin.path());
-                inner.importers.push(plugin);
+                match inner.importers.iter().position(|other| other.path() == plugin.path()) {
+                    Some(at) => inner.importers[at] = plugin,
+                    None => inner.importers.push(plugin),
+                }
             }
         }
     }
@@ -117,11 +92,11 @@ impl Registry {
         inner.refused.push(Refusal { path: path.to_path_buf(), reason });
     }
 
-    /// The chip of that name or alias; `auto`: the first that has no faults, else the first.
+    /// The chip of that name or alias; `auto`: the first that has not failed yet, else the first that is not set aside, else the first.
     pub fn chip(&self, name: &str) -> Result<Arc<Chip>, UnknownChip> {
         let inner = self.inner.read().expect("registry lock: no holder panics");
         let found = if name == "auto" {
-            inner.chips.iter().find(|chip| chip.faults() == 0).or(inner.chips.first())
+            inner.chips.iter().min_by_key(|chip| (chip.is_set_aside(), chip.faults() > 0))
         } else {
             inner.chips.iter().find(|chip| chip.answers_to(name))
         };
@@ -149,5 +124,61 @@ impl Registry {
     /// Plugins that were not taken.
     pub fn refused(&self) -> Vec<Refusal> {
         self.inner.read().expect("registry lock: no holder panics").refused.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::testing;
+
+    fn chip(name: &str) -> Chip {
+        Chip::new(name.into(), Vec::new(), true, testing::chip())
+    }
+
+    fn names(registry: &Registry) -> Vec<String> {
+        registry.chips().iter().map(|chip| chip.name.clone()).collect()
+    }
+
+    #[test]
+    fn a_configured_chip_takes_its_entrys_place_whenever_it_comes() {
+        let registry = Registry::default();
+        registry.add_chip(chip("dropped"));
+        registry.add_chip(chip("third").configured(2));
+        registry.add_chip(chip("first").configured(0));
+        assert_eq!(names(&registry), ["first", "third", "dropped"]);
+        registry.add_chip(chip("second").configured(1));
+        registry.add_chip(chip("first").configured(0));
+        assert_eq!(names(&registry), ["first", "second", "third", "dropped"]);
+        assert_eq!(registry.chip("auto").unwrap().name, "first");
+    }
+
+    #[test]
+    fn auto_passes_over_a_chip_that_fails_and_takes_it_back_when_it_is_loaded_anew() {
+        let registry = Registry::default();
+        registry.add_chip(chip("first").configured(0));
+        registry.add_chip(chip("second").configured(1));
+        let auto = || registry.chip("auto").unwrap();
+        auto().mark();
+        assert_eq!(auto().name, "second");
+        (0..3).for_each(|_| registry.chip("second").unwrap().broke_promise());
+        assert_eq!(auto().name, "first", "one fault is better than set aside");
+        registry.add_chip(chip("second").configured(1));
+        assert_eq!(auto().name, "second");
+    }
+
+    #[test]
+    fn with_its_file_goes_what_no_entry_names() {
+        let registry = Registry::default();
+        let path = testing::chip().path().to_path_buf();
+        registry.add_chip(chip("configured").configured(0));
+        registry.add_chip(chip("dropped"));
+        registry.add(testing::importer());
+        registry.refuse(Path::new("broken.wasm"), "it is".into());
+        registry.remove(Path::new("broken.wasm"));
+        registry.remove(&path);
+        assert_eq!((names(&registry), registry.refused()), (vec!["configured".into()], vec![]));
+        registry.remove(testing::importer().path());
+        assert!(registry.importers().is_empty());
     }
 }

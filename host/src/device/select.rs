@@ -1,7 +1,6 @@
 //! Chooses who runs a node, and writes down why.
 
-use super::{DeviceError, Place, covers, native_kernel};
-use crate::plugin::{ChipInstance, PluginError};
+use super::{DeviceError, Place, Scout, native_kernel, scout};
 use sunmao_plugin_sdk::abi;
 
 /// The choice for one operation.
@@ -11,7 +10,7 @@ pub struct Placed {
     pub place: Place,
     /// What the kernel wants.
     pub requirements: abi::Requirements,
-    /// Why it was not somebody before in the order of choice; for a person.
+    /// Why it, and why not somebody before in the order of choice; for a person.
     pub reason: String,
 }
 
@@ -23,10 +22,10 @@ pub trait Placer {
 
 /// The order of choice as DESIGN.md gives it.
 pub struct Selector<'a> {
-    /// What the chip says it runs, and an instance to ask.
-    pub chip: Option<(&'a [abi::OperatorSupport], &'a mut ChipInstance)>,
-    /// Whether native fast paths may be chosen.
-    pub fast_paths: bool,
+    /// Asks the chip.
+    pub chip: Option<Scout<'a>>,
+    /// Why native fast paths may not be chosen; none: they may.
+    pub no_fast_paths: Option<&'static str>,
     /// No host fallback: what the chip does not run is an error.
     pub strict: bool,
 }
@@ -34,19 +33,30 @@ pub struct Selector<'a> {
 impl Placer for Selector<'_> {
     fn place(&mut self, node: &str, operation: &abi::Operation) -> Result<Placed, DeviceError> {
         let mut reasons = Vec::new();
-        if self.fast_paths {
-            match native(Place::FastPath, operation) {
-                Ok(placed) => return Ok(placed),
+        match self.no_fast_paths {
+            Some(why) => reasons.push(format!("fast paths are off ({why})")),
+            None => match native(Place::FastPath, operation) {
+                Ok(placed) => {
+                    return Ok(Placed {
+                        reason: format!("registered for {}", sunmao_fastpath::Isa::detect()),
+                        ..placed
+                    });
+                }
                 Err(reason) => reasons.push(format!("fast path: {reason}")),
-            }
+            },
         }
-        if let Some((table, instance)) = &mut self.chip {
-            match ask_chip(table, instance, operation) {
+        if let Some(chip) = &mut self.chip {
+            match chip.ask(node, operation) {
                 Ok(requirements) => {
                     return Ok(Placed { place: Place::Chip, requirements, reason: reasons.join("; ") });
                 }
-                Err(Refusal::Declined(reason)) => reasons.push(format!("chip: {reason}")),
-                Err(Refusal::Failed(error)) => return Err(error.into()),
+                Err(scout::No::Declined(reason)) => reasons.push(format!("chip: {reason}")),
+                // The host's own kernel takes over, and the request goes on.
+                Err(scout::No::Broken(broken)) if !self.strict => {
+                    reasons.push(format!("chip: {}", chip.remember(broken)));
+                }
+                Err(scout::No::Broken(broken)) => return Err(broken.into()),
+                Err(scout::No::Failed(error)) => return Err(error.into()),
             }
         }
         if self.strict {
@@ -64,37 +74,4 @@ impl Placer for Selector<'_> {
 fn native(place: Place, operation: &abi::Operation) -> Result<Placed, String> {
     let kernel = native_kernel(place, operation).map_err(|error| error.message)?;
     Ok(Placed { place, requirements: kernel.requirements(), reason: String::new() })
-}
-
-/// Why the chip does not run an operation.
-enum Refusal {
-    /// It said so.
-    Declined(String),
-    /// Asking it went wrong.
-    Failed(PluginError),
-}
-
-impl From<PluginError> for Refusal {
-    fn from(error: PluginError) -> Self {
-        match error {
-            PluginError::Plugin { message, .. } => Refusal::Declined(message),
-            other => Refusal::Failed(other),
-        }
-    }
-}
-
-fn ask_chip(
-    table: &[abi::OperatorSupport],
-    instance: &mut ChipInstance,
-    operation: &abi::Operation,
-) -> Result<abi::Requirements, Refusal> {
-    covers(table, operation).map_err(|reason| Refusal::Declined(reason.0))?;
-    // The table said yes: a refusal now is a broken promise, which the reason shows and which costs only the placement.
-    let kernel = instance.prepare(operation).map_err(|error| match error {
-        PluginError::Plugin { message, .. } => Refusal::Declined(format!("broken promise: {message}")),
-        other => Refusal::Failed(other),
-    })?;
-    let requirements = instance.requirements(kernel);
-    instance.drop_kernel(kernel);
-    Ok(requirements?)
 }

@@ -2,6 +2,9 @@
 
 use sunmao_plugin_sdk::abi::{Attribute, Operand, Operation, OperatorSupport};
 
+/// Key of a row's `ext`: numbers of the inputs that must be constants with a literal, where they are there.
+const CONSTANT_INPUTS: &str = "constant-inputs";
+
 /// Why no row covers an operation, as a person reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotCovered(pub String);
@@ -29,6 +32,9 @@ fn row_covers(row: &OperatorSupport, operation: &Operation) -> Result<(), String
     if let Some(operand) = operands().find(|operand| operand.shape.len() > row.max_rank as usize) {
         return Err(format!("rank {} is above {}", operand.shape.len(), row.max_rank));
     }
+    if let Some(operand) = operands().find(|operand| operand.layout != 0 && !row.layouts.contains(&operand.layout)) {
+        return Err(format!("{} does not take layout {:#x}", row.op, operand.layout));
+    }
     // An epilogue's operands stand behind the operator's own and have its output's type.
     let own = operation.inputs.len() - operation.epilogue.iter().filter(|step| step.input.is_some()).count();
     let signature = row.signatures.iter().any(|signature| {
@@ -40,6 +46,15 @@ fn row_covers(row: &OperatorSupport, operation: &Operation) -> Result<(), String
     }
     if let Some(step) = operation.epilogue.iter().find(|step| !row.epilogues.contains(&step.op)) {
         return Err(format!("{} has no epilogue {}", row.op, step.op));
+    }
+    if let Some(Attribute::Integers(inputs)) = row.ext.iter().find(|kv| kv.key == CONSTANT_INPUTS).map(|kv| &kv.val) {
+        let open = |&input: &i64| {
+            let operand = usize::try_from(input).ok().and_then(|input| operation.inputs.get(input));
+            operand.and_then(Option::as_ref).is_some_and(|operand| operand.literal.is_none())
+        };
+        if let Some(input) = inputs.iter().find(|input| open(input)) {
+            return Err(format!("input {input} of {} must be a small constant", row.op));
+        }
     }
     for limit in &row.limits {
         check_limit(&limit.key, &limit.val, operation)?;

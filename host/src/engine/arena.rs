@@ -57,10 +57,10 @@ impl Layout {
         self.slots_at + self.slots * self.slot_stride
     }
 
-    /// Whether a plan of `memory` may fit beside `placed` bytes of constants.
-    pub fn has_room(&self, memory: MemoryUse, placed: u64) -> bool {
+    /// Whether a plan of `memory`, `more` bytes of whose constants are new, may fit beside `placed` bytes of constants.
+    pub fn has_room(&self, memory: MemoryUse, placed: u64, more: u64) -> bool {
         memory.slot <= self.slot_stride
             && memory.staging + PAGE <= self.staging
-            && placed + memory.constants + PAGE <= self.constants
+            && placed + more + PAGE <= self.constants
     }
 }

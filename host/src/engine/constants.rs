@@ -1,6 +1,5 @@
 //! Puts constants where kernels find them: plain or packed, once for all plans of a model, in segments that are sealed when they are full.
 
-use super::arena::Layout;
 use super::member::Member;
 use super::native::pack_native;
 use super::{EngineError, Executor};
@@ -8,7 +7,7 @@ use crate::device::{DeviceError, Place, value_bytes};
 use crate::memory::{Region, Sharing};
 use crate::plan::{Constant, Form, Plan, PlanError};
 use sha2::{Digest, Sha256};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use sunmao_graph::{Content, Role, ValueId, Weight, Weights};
 use sunmao_plugin_sdk::abi;
@@ -57,6 +56,19 @@ impl ConstantStore {
         self.end
     }
 
+    /// Bytes that the constants of `plan` take which are not there yet, with their alignment.
+    pub(super) fn unplaced_bytes(&self, plan: &Plan) -> Result<u64, EngineError> {
+        let mut end = 0u64;
+        let mut fresh = HashSet::new();
+        for constant in &plan.constants {
+            let key = key(plan, constant)?;
+            if !self.placed.contains_key(&key) && fresh.insert(key) {
+                end = end.next_multiple_of(u64::from(constant.align)) + constant.bytes;
+            }
+        }
+        Ok(end)
+    }
+
     /// Offsets in the arena for all constants of `plan`; those that are not there yet are written, packed by `packer` where a chip wants it.
     pub(super) fn place(
         &mut self,
@@ -88,7 +100,7 @@ impl ConstantStore {
         }
         if end > start {
             let region = Region::anonymous("sunmao-constants", (end - start).next_multiple_of(SEGMENT_ALIGN))?;
-            let mut writer = Writer { plan, weights, layout: executor.layout(), region: &region, start, packer };
+            let mut writer = Writer { plan, weights, executor, region: &region, start, packer };
             for (constant, at) in fresh {
                 writer.write(constant, at)?;
             }
@@ -125,7 +137,7 @@ fn missing(value: &str, reason: impl ToString) -> PlanError {
 struct Writer<'a> {
     plan: &'a Plan,
     weights: &'a dyn Weights,
-    layout: &'a Layout,
+    executor: &'a Executor,
     region: &'a Region,
     /// Arena offset of the segment.
     start: u64,
@@ -174,26 +186,28 @@ impl Writer<'_> {
         constant: &Constant,
         at: u64,
     ) -> Result<(), EngineError> {
-        let operation = &self.plan.dispatches[dispatch].operation;
+        let dispatch = &self.plan.dispatches[dispatch];
+        let operation = &dispatch.operation;
         let packed_at = (plain.len() as u64).next_multiple_of(4096);
         let bytes = (packed_at + constant.bytes).next_multiple_of(SEGMENT_ALIGN);
-        if bytes > self.layout.staging {
-            return Err(EngineError::ArenaFull { what: "packing", needed: bytes, available: self.layout.staging });
+        let layout = self.executor.layout();
+        if bytes > layout.staging {
+            return Err(EngineError::ArenaFull { what: "packing", needed: bytes, available: layout.staging });
         }
         let staging = Region::anonymous("sunmao-staging", bytes)?;
         staging.write_at(0, plain)?;
         let operand = operation.inputs.get(input as usize).and_then(Option::as_ref);
         let Some(operand) = operand else { return Err(missing(&operation.op, "no such input").into()) };
         let view = abi::View {
-            offset: self.layout.staging_at as u32,
+            offset: layout.staging_at as u32,
             slotted: false,
             dtype: operand.dtype,
             shape: operand.shape.clone(),
             strides: Vec::new(),
             layout: 0,
         };
-        let dst = self.layout.staging_at + packed_at;
-        self.packer.pack(&staging, self.layout.staging_at, operation, input, &view, dst, constant.bytes)?;
+        let dst = layout.staging_at + packed_at;
+        self.packer.pack(self.executor, &staging, dispatch, input, &view, dst, constant.bytes)?;
         let mut chunk = vec![0; CHUNK.min(constant.bytes as usize)];
         let mut done = 0;
         while done < constant.bytes {

@@ -6,8 +6,8 @@ use super::constants::ConstantStore;
 use super::member::Member;
 use super::native::NativeDispatch;
 use crate::device::Place;
-use crate::memory::{Mapping, Region, Sharing, available_bytes};
-use crate::plan::{MemoryUse, Plan};
+use crate::memory::{Mapping, Region, Sharing};
+use crate::plan::Plan;
 use crate::plugin::Plugin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -21,6 +21,15 @@ pub struct Loaded {
     pub(super) constants_at: Vec<u64>,
     pub(super) native: Vec<Option<NativeDispatch>>,
     pub(super) has_chip_dispatches: bool,
+    /// Gone with the plan: members then give its kernels back.
+    pub(super) alive: Arc<()>,
+}
+
+impl Loaded {
+    /// Whether the chip runs any of it.
+    pub fn uses_chip(&self) -> bool {
+        self.has_chip_dispatches
+    }
 }
 
 /// The arena of one model, its members, its constants.
@@ -28,6 +37,7 @@ pub struct Executor {
     layout: Layout,
     mapping: Mapping,
     slots: Region,
+    plugin: Option<Arc<Plugin>>,
     members: Vec<Mutex<Member>>,
     constants: Mutex<ConstantStore>,
     next_plan: AtomicU64,
@@ -40,16 +50,17 @@ impl Executor {
         let slots = Region::anonymous("sunmao-slots", layout.slots * layout.slot_stride)?;
         mapping.map(layout.slots_at, &slots, 0, slots.bytes(), Sharing::Shared)?;
         let members = (0..threads).map(|_| Mutex::new(Member::new(plugin.clone()))).collect();
-        Ok(Self { layout, mapping, slots, members, constants: Mutex::default(), next_plan: AtomicU64::new(0) })
+        Ok(Self { layout, mapping, slots, plugin, members, constants: Mutex::default(), next_plan: AtomicU64::new(0) })
     }
 
-    /// Refuses a plan that the machine has no memory for, before anything is loaded.
-    pub fn check_memory(memory: MemoryUse) -> Result<(), EngineError> {
-        let needed = memory.constants + memory.slot + memory.staging;
-        match available_bytes() {
-            Ok(available) if needed > available => Err(EngineError::OutOfMemory { needed, available }),
-            _ => Ok(()),
-        }
+    /// Refuses what there is no memory for, before anything is loaded. Both in bytes.
+    pub fn check_memory(needed: u64, available: u64) -> Result<(), EngineError> {
+        if needed > available { Err(EngineError::OutOfMemory { needed, available }) } else { Ok(()) }
+    }
+
+    /// Bytes of the constants of `plan` that are not in place yet.
+    pub fn unplaced_bytes(&self, plan: &Plan) -> Result<u64, EngineError> {
+        self.with_constants(|store| store.unplaced_bytes(plan))
     }
 
     /// Places the constants of `plan` and binds its native dispatches.
@@ -62,10 +73,8 @@ impl Executor {
             });
         }
         let constants_at = {
-            let mut packer = self.member(0);
-            if plan.dispatches.iter().any(|dispatch| dispatch.place == Place::Chip) {
-                packer.wake(self)?;
-            }
+            // An instance of its own: packing takes seconds, and the members may have requests to run meanwhile.
+            let mut packer = Member::new(self.plugin.clone());
             let mut store = self.constants.lock().expect("constants lock: no holder panics");
             store.place(&plan, weights, self, &mut packer)?
         };
@@ -76,7 +85,7 @@ impl Executor {
         let native = plan.dispatches.iter().map(bind).collect::<Result<_, _>>()?;
         let has_chip_dispatches = plan.dispatches.iter().any(|dispatch| dispatch.place == Place::Chip);
         let id = self.next_plan.fetch_add(1, Ordering::Relaxed);
-        Ok(Loaded { plan, id, constants_at, native, has_chip_dispatches })
+        Ok(Loaded { plan, id, constants_at, native, has_chip_dispatches, alive: Arc::default() })
     }
 
     /// Binds `loaded` on every member now, so that the first request does not pay for it.
@@ -87,18 +96,10 @@ impl Executor {
         Ok(())
     }
 
-    /// Drops what members hold for a plan that was evicted. Members that are busy drop it with the executor.
-    pub fn forget(&self, loaded: &Loaded) {
-        for member in &self.members {
-            if let Ok(mut member) = member.try_lock() {
-                member.forget(loaded.id);
-            }
-        }
-    }
-
-    /// Whether a plan of `memory` fits beside what is placed already.
-    pub fn has_room(&self, memory: MemoryUse) -> bool {
-        self.layout.has_room(memory, self.with_constants(ConstantStore::end))
+    /// Whether `plan` fits beside what is placed already.
+    pub fn has_room(&self, plan: &Plan) -> Result<bool, EngineError> {
+        let (placed, more) = self.with_constants(|store| (store.end(), store.unplaced_bytes(plan)));
+        Ok(self.layout.has_room(plan.memory, placed, more?))
     }
 
     /// How the arena is divided.

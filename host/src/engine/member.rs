@@ -7,7 +7,7 @@ use crate::memory::{Region, Sharing};
 use crate::plan::{Argument, Dispatch};
 use crate::plugin::{ChipInstance, KernelHandle, Plugin, PluginError};
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use sunmao_plugin_sdk::abi;
 
 /// What one thread runs a model with.
@@ -24,6 +24,8 @@ struct Live {
 }
 
 struct Bound {
+    /// Whether anybody still holds the plan.
+    plan: Weak<()>,
     first: u32,
     kernels: Vec<KernelHandle>,
 }
@@ -50,32 +52,29 @@ impl Member {
         Ok(self.live.as_mut().expect("made just now"))
     }
 
-    /// Makes the instance when there is none, for packing.
-    pub(super) fn wake(&mut self, executor: &Executor) -> Result<(), EngineError> {
-        self.live(executor).map(|_| ())
-    }
-
     /// Lets the chip pack a constant that lies in `staging`.
     #[allow(clippy::too_many_arguments)]
     pub(super) fn pack(
         &mut self,
+        executor: &Executor,
         staging: &Region,
-        staging_at: u64,
-        operation: &abi::Operation,
+        dispatch: &Dispatch,
         input: u32,
         source: &abi::View,
         dst: u64,
         bytes: u64,
     ) -> Result<(), EngineError> {
-        let live = self.live.as_mut().expect("woken before packing");
+        let staging_at = executor.layout().staging_at;
+        let live = self.live(executor)?;
         live.instance.map(staging_at, staging, 0, staging.bytes(), Sharing::Shared)?;
-        let kernel = live.instance.prepare(operation)?;
+        let broke = |error| EngineError::of_chip(&dispatch.operation, &dispatch.node, error);
+        let kernel = live.instance.prepare(&dispatch.operation).map_err(broke)?;
         let packed = live.instance.pack(kernel, input, source, dst, bytes);
         live.instance.drop_kernel(kernel);
         if !live.instance.is_dead() {
             live.instance.unmap(staging_at, staging.bytes())?;
         }
-        Ok(packed?)
+        packed.map_err(broke)
     }
 
     /// Binds the chip's dispatches of `loaded` unless that is done. Answers the number of the first one.
@@ -87,34 +86,13 @@ impl Member {
         if let Some(bound) = live.bound.get(&loaded.id) {
             return Ok(bound.first);
         }
-        executor.with_constants(|store| live.map_segments(store))?;
-        let mut kernels = Vec::new();
-        let mut first = None;
-        for dispatch in loaded.plan.dispatches.iter().filter(|dispatch| dispatch.place == Place::Chip) {
-            let kernel = live.instance.prepare(&dispatch.operation)?;
-            let views = views(dispatch, &loaded.constants_at, executor);
-            let workspace = (executor.layout().slots_at + dispatch.workspace) as u32;
-            let workspace = if dispatch.workspace_bytes == 0 { 0 } else { workspace };
-            let number = live.instance.bind(kernel, &views, workspace)?;
-            let expected = first.map(|first: u32| first + kernels.len() as u32);
-            if expected.is_some_and(|expected| expected != number) {
-                let what = format!("dispatch number {number} where {expected:?} was due");
-                return Err(PluginError::Broken { call: "bind", what }.into());
-            }
-            first.get_or_insert(number);
-            kernels.push(kernel);
-        }
-        let first = first.unwrap_or(0);
-        live.bound.insert(loaded.id, Bound { first, kernels });
-        Ok(first)
-    }
-
-    /// Drops what an evicted plan had bound.
-    pub(super) fn forget(&mut self, plan: u64) {
-        let Some(live) = &mut self.live else { return };
-        if let Some(bound) = live.bound.remove(&plan) {
-            for kernel in bound.kernels {
-                live.instance.drop_kernel(kernel);
+        live.forget_dropped_plans();
+        match live.bind(executor, loaded) {
+            Ok(bound) => Ok(live.bound.entry(loaded.id).or_insert(bound).first),
+            Err(error) => {
+                // What was bound before the failure goes with the instance.
+                self.live = None;
+                Err(error)
             }
         }
     }
@@ -134,6 +112,37 @@ impl Member {
 }
 
 impl Live {
+    /// Binds the chip's dispatches of `loaded`, in order.
+    fn bind(&mut self, executor: &Executor, loaded: &Loaded) -> Result<Bound, EngineError> {
+        executor.with_constants(|store| self.map_segments(store))?;
+        let mut kernels = Vec::new();
+        let mut first = None;
+        for dispatch in loaded.plan.dispatches.iter().filter(|dispatch| dispatch.place == Place::Chip) {
+            let broke = |error| EngineError::of_chip(&dispatch.operation, &dispatch.node, error);
+            let kernel = self.instance.prepare(&dispatch.operation).map_err(broke)?;
+            let views = views(dispatch, &loaded.constants_at, executor);
+            let workspace = (executor.layout().slots_at + dispatch.workspace) as u32;
+            let workspace = if dispatch.workspace_bytes == 0 { 0 } else { workspace };
+            let number = self.instance.bind(kernel, &views, workspace).map_err(broke)?;
+            let expected = first.map(|first: u32| first + kernels.len() as u32);
+            if expected.is_some_and(|expected| expected != number) {
+                let what = format!("dispatch number {number} where {expected:?} was due");
+                return Err(broke(PluginError::broken("bind", what)));
+            }
+            first.get_or_insert(number);
+            kernels.push(kernel);
+        }
+        Ok(Bound { plan: Arc::downgrade(&loaded.alive), first: first.unwrap_or(0), kernels })
+    }
+
+    /// Gives back the kernels of plans that were evicted and that no request runs any more.
+    fn forget_dropped_plans(&mut self) {
+        let dropped = self.bound.extract_if(|_, bound| bound.plan.strong_count() == 0);
+        for (_, bound) in dropped {
+            bound.kernels.into_iter().for_each(|kernel| self.instance.drop_kernel(kernel));
+        }
+    }
+
     fn map_segments(&mut self, store: &ConstantStore) -> Result<(), EngineError> {
         for segment in store.segments(self.segments) {
             self.instance.map(segment.at, &segment.region, 0, segment.region.bytes(), Sharing::CopyOnWrite)?;

@@ -16,11 +16,17 @@ mod replay;
 pub use arena::Layout;
 pub use evaluate::PortableEvaluator;
 pub use executor::{Executor, Loaded};
+pub use native::Solo;
 pub use replay::Run;
 
+#[cfg(test)]
+mod tests;
+
+use crate::device::{BrokenPromise, DeviceError};
 use crate::memory::MemoryError;
 use crate::plan::PlanError;
 use crate::plugin::PluginError;
+use sunmao_plugin_sdk::abi;
 
 /// Why a plan could not be loaded or run.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +78,13 @@ pub enum EngineError {
         /// The node.
         node: String,
     },
-    /// The chip plugin failed.
+    /// The host itself panicked, which is a bug.
+    #[error("the host failed while it ran the request: this is a bug, please report it with the model and the log")]
+    Panic,
+    /// The chip failed at one node.
+    #[error(transparent)]
+    Broken(#[from] BrokenPromise),
+    /// The chip plugin failed, and it is not known at which node.
     #[error(transparent)]
     Plugin(#[from] PluginError),
     /// Planning failed.
@@ -84,12 +96,27 @@ pub enum EngineError {
 }
 
 impl EngineError {
+    /// A failure of the chip while it had to do with that node.
+    fn of_chip(operation: &abi::Operation, node: &str, error: PluginError) -> Self {
+        BrokenPromise::blame(operation, node, error).map_or_else(Self::Plugin, Self::Broken)
+    }
+
+    /// The node at which the chip failed, where that is known.
+    pub fn broken_promise(&self) -> Option<&BrokenPromise> {
+        match self {
+            EngineError::Broken(broken) | EngineError::Plan(PlanError::Device(DeviceError::Broken(broken))) => {
+                Some(broken)
+            }
+            _ => None,
+        }
+    }
+
     /// Whether a fresh instance may succeed where this one failed.
     pub fn worth_a_retry(&self) -> bool {
         match self {
             EngineError::Plugin(PluginError::Plugin { .. }) => false,
             EngineError::Plugin(_) => true,
-            _ => false,
+            other => other.broken_promise().is_some(),
         }
     }
 }

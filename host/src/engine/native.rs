@@ -3,6 +3,7 @@
 use super::member::views;
 use super::{EngineError, Executor};
 use crate::device::{DeviceError, Place, native_kernel};
+use crate::memory::{Mapping, Region, Sharing};
 use crate::plan::{Dispatch, PlanError};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use sunmao_plugin_sdk::{self as sdk, Call, Reader, Writer, abi, check_views};
@@ -77,6 +78,70 @@ impl NativeDispatch {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(EngineError::Rejected { node: node().to_owned(), message: error.message }),
             Err(_) => Err(EngineError::NativePanic { node: node().to_owned() }),
+        }
+    }
+}
+
+/// A native kernel on an arena of its own, for tools that run one operation at a time.
+pub struct Solo {
+    mapping: Mapping,
+    dispatch: Box<dyn sdk::Dispatch>,
+    workspace: u64,
+    workspace_bytes: u32,
+    workspace_stride: u64,
+    /// End of what moves with the base, at base 0.
+    slotted_end: u64,
+}
+
+impl Solo {
+    /// Binds `kernel` to `arena`, all of which it may touch. `workspace` is where shard 0's lies, at base 0.
+    pub fn bind(
+        arena: &Region,
+        operation: &abi::Operation,
+        kernel: &dyn sdk::Kernel,
+        views: &[abi::View],
+        workspace: u64,
+        alignment: u32,
+    ) -> Result<Self, sdk::Error> {
+        let mapping = Mapping::reserve(arena.bytes()).and_then(|mapping| {
+            mapping.map(0, arena, 0, arena.bytes(), Sharing::Shared)?;
+            Ok(mapping)
+        });
+        let mapping = mapping.map_err(|error| sdk::Error::new(sdk::ErrorCode::OutOfMemory, error.to_string()))?;
+        let needs = kernel.requirements();
+        let bindings = check_views(operation, &needs.packed, &needs.in_place, views, 0..arena.bytes(), alignment)?;
+        let dispatch = kernel.bind(&bindings)?;
+        let element_bytes_max = 8;
+        let end = |view: &abi::View| {
+            let elements: u64 = view.shape.iter().map(|&dim| u64::from(dim)).product();
+            u64::from(view.offset) + elements * element_bytes_max
+        };
+        Ok(Self {
+            mapping,
+            dispatch,
+            workspace,
+            workspace_bytes: needs.workspace,
+            workspace_stride: u64::from(needs.workspace).next_multiple_of(u64::from(alignment)),
+            slotted_end: views.iter().filter(|view| view.slotted).map(end).max().unwrap_or(0),
+        })
+    }
+
+    /// Runs one shard for the slot whose activations lie `base` bytes behind those that were bound.
+    pub fn run(&self, shard: u32, shards: u32, base: u64) -> Result<(), sdk::Error> {
+        let workspace_end = self.workspace + u64::from(shards) * self.workspace_stride;
+        let end = base.checked_add(workspace_end.max(self.slotted_end));
+        if shard >= shards || end.is_none_or(|end| end > self.mapping.bytes()) {
+            return Err(sdk::Error::invalid(format!("shard {shard} of {shards} at base {base} leaves the arena")));
+        }
+        let workspace = self.workspace + base + u64::from(shard) * self.workspace_stride;
+        // SAFETY: all of the mapping is readable and writable and lives as long as `self`; `bind` checked every view against it at base 0, and the
+        // ends of what moves with `base` and of all workspaces were checked just now, generously.
+        let call = unsafe {
+            Call::new(self.mapping.base(), base as u32, workspace as u32, self.workspace_bytes, shard, shards)
+        };
+        match catch_unwind(AssertUnwindSafe(|| self.dispatch.run(&call))) {
+            Ok(result) => result,
+            Err(_) => Err(sdk::Error::new(sdk::ErrorCode::Internal, "the native kernel panicked")),
         }
     }
 }

@@ -5,7 +5,9 @@ use super::{EngineError, Executor, Loaded};
 use crate::device::Place;
 use crate::plan::{Argument, Schedule, Step};
 use crate::plugin::PluginError;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
+use sunmao_plugin_sdk::ErrorCode;
 
 /// A request on its way through the dispatches. Shared by the threads that take part; each calls [`Run::take_part`] once.
 pub struct Run {
@@ -15,6 +17,7 @@ pub struct Run {
     /// Member index of each thread that takes part; the first is the leader.
     members: Vec<usize>,
     barrier: Barrier,
+    one_by_one: bool,
     /// The first failure that is not a mere consequence of another.
     failure: Mutex<Option<EngineError>>,
 }
@@ -23,7 +26,12 @@ impl Run {
     /// A run of `loaded` on `slot` by those members; one: it runs alone.
     pub fn new(executor: Arc<Executor>, loaded: Arc<Loaded>, slot: usize, members: Vec<usize>) -> Self {
         let barrier = Barrier::new(members.len());
-        Self { executor, loaded, slot, members, barrier, failure: Mutex::new(None) }
+        Self { executor, loaded, slot, members, barrier, one_by_one: false, failure: Mutex::new(None) }
+    }
+
+    /// The same, with a call into the chip for each dispatch: should one fail, it is known which.
+    pub fn one_by_one(self) -> Self {
+        Self { one_by_one: true, ..self }
     }
 
     /// How many threads take part.
@@ -55,7 +63,9 @@ impl Run {
 
     /// Replays this thread's part. `thread` counts from 0; all threads of the run must take part.
     pub fn take_part(&self, thread: usize) {
-        if let Err(error) = self.replay(thread) {
+        // Whatever goes wrong here, the others must not wait for this thread.
+        let replayed = catch_unwind(AssertUnwindSafe(|| self.replay(thread))).unwrap_or(Err(EngineError::Panic));
+        if let Err(error) = replayed {
             self.barrier.abort();
             let mut failure = self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             if failure.is_none() && !matches!(error, EngineError::Aborted) {
@@ -90,9 +100,12 @@ impl Run {
                 for step in &schedule.steps[phase.first as usize..phase.end as usize] {
                     match *step {
                         Step::Chip { first, count } => {
-                            let first = first_dispatch + first;
-                            let result = member.run(first, count, thread as u32, shards, base as u32);
-                            result.map_err(|error| self.name_node(error, first_dispatch))?;
+                            let stride = if self.one_by_one { 1 } else { count };
+                            for first in (first..first + count).step_by(stride.max(1) as usize) {
+                                let result =
+                                    member.run(first_dispatch + first, stride, thread as u32, shards, base as u32);
+                                result.map_err(|error| self.name_node(error, first_dispatch, first, stride))?;
+                            }
                         }
                         Step::Native(index) => {
                             let dispatch = loaded.native[index as usize].as_ref();
@@ -110,15 +123,22 @@ impl Run {
         Ok(())
     }
 
-    /// A kernel's own error names the dispatch; the user knows the node.
-    fn name_node(&self, error: PluginError, first_dispatch: u32) -> EngineError {
-        let PluginError::Plugin { message, index, .. } = error else { return error.into() };
-        let number = index.and_then(|index| index.checked_sub(first_dispatch));
+    /// The chip's error names a dispatch at best; the user knows the node. `first` of the plan and `count` of them were called.
+    #[cold]
+    fn name_node(&self, error: PluginError, first_dispatch: u32, first: u32, count: u32) -> EngineError {
+        let named = match &error {
+            PluginError::Plugin { index, .. } => index.and_then(|index| index.checked_sub(first_dispatch)),
+            _ => None,
+        };
         let mut chip = self.loaded.plan.dispatches.iter().filter(|dispatch| dispatch.place == Place::Chip);
-        let dispatch = number.and_then(|n| chip.nth(n as usize));
-        EngineError::Rejected {
-            node: dispatch.map_or_else(|| "?".to_owned(), |dispatch| dispatch.node.clone()),
-            message,
+        let dispatch = named.or((count == 1).then_some(first)).and_then(|number| chip.nth(number as usize));
+        match (error, dispatch) {
+            (PluginError::Plugin { message, code, .. }, dispatch) if code != ErrorCode::Internal => {
+                let node = dispatch.map_or_else(|| "?".to_owned(), |dispatch| dispatch.node.clone());
+                EngineError::Rejected { node, message }
+            }
+            (error, Some(dispatch)) => EngineError::of_chip(&dispatch.operation, &dispatch.node, error),
+            (error, None) => error.into(),
         }
     }
 }

@@ -6,19 +6,10 @@ use sunmao_graph::DType;
 
 /// An element type by its short name (`f32`) or the protocol's (`FP32`).
 pub fn parse_dtype(text: &str) -> Result<DType, FormatError> {
-    from_datatype(text)
-        .or_else(|| DType::ALL.iter().copied().find(|dtype| dtype.name() == text))
-        .filter(is_whole_bytes)
-        .ok_or_else(|| {
-            let known: Vec<_> =
-                DType::ALL.iter().filter(|dtype| is_whole_bytes(dtype)).map(|dtype| dtype.name()).collect();
-            FormatError::malformed(format!("`{text}` is no element type; known are {}", known.join(", ")))
-        })
-}
-
-/// Strings are as long as they say.
-fn is_whole_bytes(dtype: &DType) -> bool {
-    dtype.bits() >= 8 || *dtype == DType::String
+    from_datatype(text).or_else(|| DType::ALL.iter().copied().find(|dtype| dtype.name() == text)).ok_or_else(|| {
+        let known: Vec<_> = DType::ALL.iter().map(|dtype| dtype.name()).collect();
+        FormatError::malformed(format!("`{text}` is no element type; known are {}", known.join(", ")))
+    })
 }
 
 /// A shape as `1x3x224x224`; empty or `scalar`: no axes.
@@ -81,7 +72,7 @@ mod tests {
         assert_eq!(parse_dtype("f32").unwrap(), DType::F32);
         assert_eq!(parse_dtype("INT64").unwrap(), DType::I64);
         assert_eq!(parse_dtype("BYTES").unwrap(), DType::String);
-        assert!(parse_dtype("u4").is_err());
+        assert_eq!(parse_dtype("u2").unwrap(), DType::U2);
         assert!(read_raw(b"\x01\0\0\0a".to_vec(), DType::String, vec![1]).is_ok());
         assert!(read_raw(b"\x01\0\0\0a".to_vec(), DType::String, vec![2]).is_err());
         assert!(parse_dtype("f128").unwrap_err().to_string().contains("known are"));
@@ -90,6 +81,7 @@ mod tests {
         assert!(parse_shape("1x-3").is_err());
         assert_eq!(shape_text(&[None, Some(3)]), "?x3");
         assert!(read_raw(vec![0; 7], DType::F32, vec![2]).unwrap_err().to_string().contains("takes 8 bytes"));
+        assert!(read_raw(vec![0; 2], DType::I2, vec![5]).is_ok(), "four to a byte");
         assert!(read_raw(vec![], DType::F32, vec![u64::MAX, 2]).is_err());
     }
 }

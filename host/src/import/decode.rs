@@ -55,7 +55,7 @@ impl Encoding {
             Self::Varint | Self::Zigzag => stored >= elements && stored <= elements.saturating_mul(10),
             Self::Bits if dtype.bits() > 16 => return Err(format!("{dtype} is not stored as the bits of integers")),
             Self::Bits => {
-                let entries = if dtype.bits() == 4 { dense } else { elements };
+                let entries = if dtype.bits() < 8 { dense } else { elements };
                 stored >= entries && stored <= entries.saturating_mul(10)
             }
             Self::Fields => unreachable!("answered above"),
@@ -81,14 +81,16 @@ impl Encoding {
             }
             Self::Splat if elements == 0 => Ok(Vec::new()),
             Self::Splat => {
-                if dtype.bits() == 4 {
-                    let low = stored[0] & 15;
-                    stored = vec![low | low << 4];
+                let each = 8 / dtype.bits().min(8);
+                if each > 1 {
+                    let low = stored[0] & (0xff >> (8 - dtype.bits()));
+                    stored = vec![(0..each).fold(0, |byte, _| byte << dtype.bits() | low)];
                 }
                 let mut out = stored.repeat(dense / stored.len());
-                if dtype.bits() == 4 && !elements.is_multiple_of(2) {
-                    // The half byte behind the last element is zero, as everywhere.
-                    out[dense - 1] &= 15;
+                let in_last = (elements % u64::from(each)) as u32;
+                if in_last > 0 {
+                    // What is behind the last element in its byte is zero, as everywhere.
+                    out[dense - 1] &= 0xff >> (8 - in_last * dtype.bits());
                 }
                 Ok(out)
             }
@@ -147,7 +149,7 @@ fn integers(stored: &[u8], dense: usize, dtype: DType, signed: impl Fn(u64) -> i
     if rest.is_empty() { Ok(out) } else { Err("more integers are stored than the tensor has elements".into()) }
 }
 
-/// Entries of one byte (8-bit types, and two 4-bit elements each) or two.
+/// Entries of one byte (8-bit types, and as many smaller elements as share one) or two.
 fn bits(stored: &[u8], dense: usize, dtype: DType) -> Result<Vec<u8>, String> {
     let width = if dtype.bits() == 16 { 2 } else { 1 };
     let mut out = Vec::with_capacity(dense);
@@ -214,6 +216,7 @@ mod tests {
         decodes("raw-be", DType::U4, 3, &[0x21, 3], &[0x21, 3]);
         decodes("splat", DType::I16, 3, &[1, 2], &[1, 2, 1, 2, 1, 2]);
         decodes("splat", DType::U4, 3, &[0x07], &[0x77, 0x07]);
+        decodes("splat", DType::U2, 7, &[0x02], &[0xaa, 0x2a]);
         decodes("splat", DType::F32, 0, &[], &[]);
         decodes("varint", DType::I32, 2, &[0x96, 0x01, 5], &[150, 0, 0, 0, 5, 0, 0, 0]);
         let minus_one = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1];
@@ -223,6 +226,7 @@ mod tests {
         decodes("bits", DType::F16, 2, &[0x80, 0x78, 0], &[0, 0x3c, 0, 0]);
         decodes("bits", DType::I8, 1, &minus_one, &[0xff]);
         decodes("bits", DType::U4, 3, &[0x21, 3], &[0x21, 3]);
+        decodes("bits", DType::I2, 5, &[0xe4, 1, 3], &[0xe4, 3]);
         decodes("bits", DType::Bool, 2, &[1, 0], &[1, 0]);
         decodes("fields", DType::String, 2, b"\x32\x02ab\x32\x00", b"\x02\0\0\0ab\0\0\0\0");
     }

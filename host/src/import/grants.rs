@@ -30,6 +30,50 @@ pub(super) struct Source {
     pub(super) name: String,
     pub(super) bytes: u64,
     pub(super) file: File,
+    /// What the file was when it was opened; none: it is the host's own, and nobody else writes to it.
+    pub(super) stamp: Option<Stamp>,
+}
+
+/// Tells a file that somebody wrote to from one that nobody touched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    inode: (u64, u64),
+    bytes: u64,
+    modified: (i64, i64),
+    /// Of the inode itself. It also moves when a name is given or taken away, which leaves the content as it is.
+    changed: (i64, i64),
+    names: u64,
+}
+
+impl Stamp {
+    fn of(facts: &std::fs::Metadata) -> Self {
+        Self {
+            inode: (facts.dev(), facts.ino()),
+            bytes: facts.len(),
+            modified: (facts.mtime(), facts.mtime_nsec()),
+            changed: (facts.ctime(), facts.ctime_nsec()),
+            names: facts.nlink(),
+        }
+    }
+
+    fn same_content(&self, now: &Self) -> bool {
+        let same = (self.inode, self.bytes, self.modified) == (now.inode, now.bytes, now.modified);
+        same && (self.changed == now.changed || self.names != now.names)
+    }
+}
+
+impl Source {
+    /// Fails when somebody wrote to the file since it was opened. Asked after each read: what was read before counts as read.
+    pub(super) fn check_unchanged(&self) -> io::Result<()> {
+        let Some(stamp) = &self.stamp else { return Ok(()) };
+        if stamp.same_content(&Stamp::of(&self.file.metadata()?)) {
+            return Ok(());
+        }
+        Err(io::Error::other(
+            "it was changed after the model was loaded, so old and new weights would mix: put a new model under a new name and rename it \
+             into place, or start the host again",
+        ))
+    }
 }
 
 /// The files of one model.
@@ -61,7 +105,7 @@ impl Files {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = rustix::fs::open(parent, flags, Mode::empty()).ok();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let model = Source { name, bytes: facts.len(), file };
+        let model = Source { name, bytes: facts.len(), file, stamp: Some(Stamp::of(&facts)) };
         Ok(Self { sources: vec![model], directory, by_name: HashMap::new(), unpacked: 0 })
     }
 
@@ -72,6 +116,13 @@ impl Files {
 
     pub(super) fn source(&self, number: u32) -> Option<&Source> {
         self.sources.get(number as usize)
+    }
+
+    /// Relative names of the files beside the model that were opened, sorted.
+    pub(super) fn opened_siblings(&self) -> Vec<String> {
+        let mut names: Vec<_> = self.by_name.keys().cloned().collect();
+        names.sort();
+        names
     }
 
     pub(super) fn take_sources(&mut self) -> Vec<Source> {
@@ -128,7 +179,8 @@ impl Files {
         if facts.nlink() != 1 {
             return Err(missing("it has several names (hard links): copy it".into()));
         }
-        let number = self.add(Source { name: relative.to_owned(), bytes: facts.len(), file })?;
+        let stamp = Some(Stamp::of(&facts));
+        let number = self.add(Source { name: relative.to_owned(), bytes: facts.len(), file, stamp })?;
         self.by_name.insert(relative.to_owned(), number);
         Ok(number)
     }
@@ -179,7 +231,7 @@ impl Files {
         }
         let file = inflate::inflate(&source.file, offset, length, method, unpacked)?;
         let name = source.name.clone();
-        let number = self.add(Source { name, bytes: unpacked, file })?;
+        let number = self.add(Source { name, bytes: unpacked, file, stamp: None })?;
         self.unpacked += unpacked;
         Ok(number)
     }

@@ -46,6 +46,8 @@ pub struct Imported {
     pub warnings: Vec<String>,
     /// Which format it was.
     pub format: String,
+    /// Files beside the model file that it refers to, by their relative names.
+    pub siblings: Vec<String>,
 }
 
 /// Imports the model at `path` by whichever of `importers` is surest of it.
@@ -65,8 +67,9 @@ pub fn import(importers: &[Arc<Plugin>], path: &Path, options: &ImportOptions) -
         (Ok((_, sink)), None) => sink,
     };
     let (graph, warnings) = sink.finish().map_err(rejected)?;
-    let sources = grants::lock(&files).take_sources();
-    Ok(Imported { graph, weights: WeightSource::new(sources), warnings, format })
+    let mut files = grants::lock(&files);
+    let siblings = files.opened_siblings();
+    Ok(Imported { graph, weights: WeightSource::new(files.take_sources()), warnings, format, siblings })
 }
 
 /// Asks all importers; the surest wins, of equals the one that names the file's extension, then the first.

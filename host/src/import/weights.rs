@@ -38,6 +38,7 @@ impl WeightSource {
         source
             .file
             .read_exact_at(into, weight.offset + at)
+            .and_then(|()| source.check_unchanged())
             .map_err(|error| format!("reading weights from `{}` failed: {error}", source.name))
     }
 
@@ -95,7 +96,7 @@ mod tests {
         let region = Region::anonymous("weights", bytes.len() as u64).unwrap();
         region.write_at(0, bytes).unwrap();
         let file = File::from(region.fd().try_clone_to_owned().unwrap());
-        WeightSource::new(vec![Source { name: "model".into(), bytes: bytes.len() as u64, file }])
+        WeightSource::new(vec![Source { name: "model".into(), bytes: bytes.len() as u64, file, stamp: None }])
     }
 
     fn weight(offset: u64, length: u64, encoding: &str) -> Weight {
@@ -113,6 +114,29 @@ mod tests {
         assert_eq!(piece, [2, 0]);
         assert!(source.read_raw(&here, 3, &mut piece).is_err());
         assert_eq!(source.read(DType::I16, &[2], &weight(0, 2, "varint")).unwrap(), [9, 0, 9, 0]);
+    }
+
+    #[test]
+    fn a_file_that_was_written_to_gives_no_weights_and_one_that_was_replaced_gives_the_old_ones() {
+        let folder = std::env::temp_dir().join(format!("sunmao-weights-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let (path, other) = (folder.join("model.onnx"), folder.join("other"));
+        let opened = || {
+            std::fs::write(&path, [1, 2, 3, 4]).unwrap();
+            WeightSource::new(crate::import::grants::Files::open(&path).unwrap().take_sources())
+        };
+        let read = |source: &WeightSource| source.read(DType::U8, &[4], &weight(0, 4, "raw-le"));
+        let source = opened();
+        std::fs::write(&other, [9; 4]).unwrap();
+        std::fs::rename(&other, &path).unwrap();
+        assert_eq!(read(&source).unwrap(), [1, 2, 3, 4]);
+        let source = opened();
+        let file = File::options().write(true).open(&path).unwrap();
+        file.write_all_at(&[9], 0).unwrap();
+        file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        let error = read(&source).unwrap_err();
+        assert!(error.contains("model.onnx") && error.contains("was changed after the model was loaded"), "{error}");
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

@@ -27,6 +27,43 @@ pub fn available_bytes() -> Result<u64, MemoryError> {
     Ok(system.min(group_headroom(&groups, Path::new("/sys/fs/cgroup")).unwrap_or(u64::MAX)))
 }
 
+/// How much memory to count with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Memory {
+    /// What the system has, asked each time. Where it cannot be told nothing is refused.
+    #[default]
+    System,
+    /// So many bytes.
+    Bytes(u64),
+}
+
+impl Memory {
+    /// Bytes that could be taken now.
+    pub fn available(self) -> u64 {
+        match self {
+            Self::System => available_bytes().unwrap_or(u64::MAX),
+            Self::Bytes(bytes) => bytes,
+        }
+    }
+}
+
+/// Address space that this process may use: what the kernel gives to programs on this processor, and the limit of `ulimit -v` where there is one.
+pub fn address_space_bytes() -> u64 {
+    let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let limit = rustix::process::getrlimit(rustix::process::Resource::As).current.unwrap_or(u64::MAX);
+    program_space(&maps).unwrap_or(LEAST_ADDRESS_SPACE).min(limit)
+}
+
+/// RISC-V's Sv39, the smallest that a 64-bit processor gives to programs.
+const LEAST_ADDRESS_SPACE: u64 = 1 << 38;
+
+/// The stack lies at the top of what programs have.
+fn program_space(maps: &str) -> Option<u64> {
+    let stack = maps.lines().find(|line| line.ends_with("[stack]"))?;
+    let (_, end) = stack.split(' ').next()?.split_once('-')?;
+    u64::from_str_radix(end, 16).ok()?.checked_next_power_of_two()
+}
+
 fn kib_field(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
@@ -72,6 +109,13 @@ mod tests {
         assert!(after > before + (16 << 20), "{before} {after}");
         drop(block);
         assert!(available_bytes().unwrap() > 0);
+    }
+
+    #[test]
+    fn address_space_ends_where_the_stack_does() {
+        let maps = "55d0-55d1 r--p 0 0 0 /bin/host\n3fffb0c000-3fffb2d000 rw-p 00000000 00:00 0      [stack]\n";
+        assert_eq!(program_space(maps), Some(1 << 38));
+        assert!(address_space_bytes() >= 1 << 30);
     }
 
     #[test]

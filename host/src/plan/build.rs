@@ -1,9 +1,10 @@
 //! Makes the plan: asks who runs each node, then lays memory out.
 
+use super::layouts::{self, Step};
 use super::lifetimes::{Lifetimes, Piece, is_view};
 use super::offsets::{assign, lower_bound};
 use super::{Argument, Constant, Dispatch, Form, MemoryUse, Plan, PlanError, Port, Schedule};
-use crate::device::{DeviceError, Place, Placed, Placer, operation, value_bytes};
+use crate::device::{DeviceError, Place, Placed, Placer, operation, plausible, value_bytes};
 use std::collections::HashMap;
 use sunmao_graph::{Graph, Node, Role, ValueId, Weights};
 use sunmao_plugin_sdk::abi;
@@ -19,8 +20,6 @@ pub struct Options {
 
 /// More than this does not fit beside weights in a 32-bit memory.
 const MAX_SLOT_BYTES: u64 = 3 << 30;
-/// A shard's scratch; more than this is a plugin gone wrong.
-const MAX_WORKSPACE_BYTES: u32 = 1 << 30;
 
 /// Plans `graph`, whose shapes are concrete and whose nodes are in an order that runs.
 pub fn build(
@@ -46,22 +45,21 @@ pub fn build(
         builder.lifetimes.place(input, bytes, 0);
     }
     let mut refused = Vec::new();
+    let mut steps = Vec::new();
     for node in graph.nodes.iter().filter(|node| !is_view(node)) {
         let operation = operation(&graph, node, weights)?;
         match placer.place(&node.name, &operation) {
-            Ok(placed) => builder.add(node, operation, placed)?,
-            Err(error @ DeviceError::Unsupported { .. }) => {
-                refused.push(error.to_string());
-                // So that those who read its results are heard too.
-                for &output in node.outputs.iter().flatten() {
-                    builder.lifetimes.place(output, 0, 0);
-                }
-            }
+            Ok(placed) => steps.push(Step { node, operation, placed }),
+            Err(error @ DeviceError::Unsupported { .. }) => refused.push(error.to_string()),
             Err(error) => return Err(error.into()),
         }
     }
     if !refused.is_empty() {
         return Err(PlanError::Unplaced(refused));
+    }
+    layouts::grant(&graph, &mut steps, placer)?;
+    for Step { node, operation, placed } in steps {
+        builder.add(node, operation, placed)?;
     }
     let Builder { lifetimes, mut constants, mut dispatches, pending, tensors, staging, .. } = builder;
     let (offsets, slot) = assign(lifetimes.items(), u64::from(options.alignment));
@@ -153,7 +151,12 @@ impl Spot {
 impl Builder<'_> {
     fn add(&mut self, node: &Node, operation: abi::Operation, placed: Placed) -> Result<(), PlanError> {
         let position = self.dispatches.len() as u32 + 1;
-        let requirements = check(node, &operation, placed.requirements)?;
+        let requirements = placed.requirements;
+        plausible(&operation, &requirements).map_err(|what| PlanError::Requirements {
+            op: operation.op.clone(),
+            node: node.name.clone(),
+            what,
+        })?;
         let mut arguments = Vec::with_capacity(node.inputs.len() + node.outputs.len());
         for (index, &input) in node.inputs.iter().enumerate() {
             let Some(input) = input else { continue };
@@ -175,6 +178,10 @@ impl Builder<'_> {
             self.tensors += bytes;
             let reused = requirements.in_place.iter().filter(|alias| alias.output as usize == index).any(|alias| {
                 let Some(input) = node.input(alias.input as usize) else { return false };
+                let layout = |operand: &Option<abi::Operand>| operand.as_ref().map(|operand| operand.layout);
+                if layout(&operation.inputs[alias.input as usize]) != layout(&operation.outputs[index]) {
+                    return false;
+                }
                 // An input that stands twice among the operands would be overwritten while it is still read.
                 let root = self.lifetimes.root(input);
                 let uses = node.inputs.iter().flatten().filter(|&&i| self.lifetimes.root(i) == root).count();
@@ -238,40 +245,6 @@ impl Builder<'_> {
         self.constant_index.insert((value, id), self.constants.len() - 1);
         Ok(self.constants.len() - 1)
     }
-}
-
-/// Refuses what no honest kernel asks for.
-fn check(
-    node: &Node,
-    operation: &abi::Operation,
-    requirements: abi::Requirements,
-) -> Result<abi::Requirements, PlanError> {
-    let refuse =
-        |what: String| Err(PlanError::Requirements { op: operation.op.clone(), node: node.name.clone(), what });
-    if requirements.workspace > MAX_WORKSPACE_BYTES {
-        return refuse(format!("{} bytes of workspace", requirements.workspace));
-    }
-    for packed in &requirements.packed {
-        let operand = operation.inputs.get(packed.input as usize).and_then(Option::as_ref);
-        if !operand.is_some_and(|operand| operand.constant) {
-            return refuse(format!("packing input {}, which is no constant", packed.input));
-        }
-        let twice = requirements.packed.iter().filter(|other| other.input == packed.input).count() > 1;
-        if twice
-            || packed.bytes == 0
-            || packed.key.len() > 128
-            || !packed.align.is_power_of_two()
-            || packed.align > 4096
-        {
-            return refuse(format!("an odd packed form of input {}", packed.input));
-        }
-    }
-    let inputs = operation.inputs.len() as u32;
-    let outputs = operation.outputs.len() as u32;
-    if requirements.in_place.iter().any(|alias| alias.input >= inputs || alias.output >= outputs) {
-        return refuse("an in-place operand that does not exist".into());
-    }
-    Ok(requirements)
 }
 
 /// Elements written, each times the length of the sum behind it; elements read where that is more.

@@ -22,7 +22,8 @@ pub(super) struct Lifetimes {
 
 /// Whether the node only looks at its input's bytes with another shape.
 pub(super) fn is_view(node: &Node) -> bool {
-    matches!(node.op.as_str(), "Reshape" | "Identity" | "Flatten" | "Squeeze" | "Unsqueeze") && node.epilogue.is_empty()
+    matches!(node.op.as_str(), "Reshape" | "Identity" | "BitCast" | "Flatten" | "Squeeze" | "Unsqueeze")
+        && node.epilogue.is_empty()
 }
 
 impl Lifetimes {

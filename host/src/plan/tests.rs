@@ -13,6 +13,10 @@ struct Devices {
     refuses: &'static [&'static str],
     native: &'static [&'static str],
     workspace: u32,
+    /// Operators that wish for layout 0x8000 on everything that is no constant.
+    wishes: &'static [&'static str],
+    /// Of those, the ones that take it back when they get it.
+    fickle: &'static [&'static str],
 }
 
 impl Placer for Devices {
@@ -29,6 +33,15 @@ impl Placer for Devices {
             requirements.shards = 8;
             requirements.workspace = self.workspace;
             requirements.packed.push(abi::PackedConstant { input: 1, bytes: 512, align: 64, key: "panels".into() });
+        }
+        let operands = || operation.inputs.iter().chain(&operation.outputs).flatten();
+        if self.fickle.contains(&op) && operands().any(|operand| operand.layout != 0) {
+            return Err(DeviceError::Unsupported { op: op.into(), node: node.into(), reasons: "fickle".into() });
+        }
+        if self.wishes.contains(&op) {
+            let wish = |operand| abi::LayoutChoice { operand, layout: 0x8000 };
+            let free = operands().zip(0..).filter(|(operand, _)| !operand.constant);
+            requirements.layouts = free.map(|(_, number)| wish(number)).collect();
         }
         let place = if self.native.contains(&op) { Place::Portable } else { Place::Chip };
         Ok(Placed { place, requirements, reason: String::new() })
@@ -138,4 +151,36 @@ fn requirements_that_cannot_be_are_refused() {
         Options { alignment: 64, threads: 1 },
     );
     assert!(text.err().expect("4 GiB of workspace").to_string().contains("breaks its contract"));
+}
+
+/// The layouts of all operands of a plan, dispatch by dispatch.
+fn layouts(devices: Devices) -> Vec<Vec<u16>> {
+    let plan = planned(devices, 1);
+    let operands = |operation: &abi::Operation| {
+        operation.inputs.iter().chain(&operation.outputs).flatten().map(|operand| operand.layout).collect()
+    };
+    plan.dispatches.iter().map(|dispatch| operands(&dispatch.operation)).collect()
+}
+
+#[test]
+fn a_layout_of_the_chips_own_is_granted_where_all_who_touch_the_tensor_wish_for_it() {
+    let all = Devices { wishes: &["MatMul", "Relu", "Add"], ..Devices::default() };
+    assert_eq!(layouts(all), [vec![0, 0, 0x8000], vec![0x8000, 0x8000], vec![0x8000, 0x8000, 0]]);
+    let two = Devices { wishes: &["MatMul", "Relu"], ..Devices::default() };
+    assert_eq!(layouts(two), [vec![0, 0, 0x8000], vec![0x8000, 0], vec![0, 0, 0]]);
+    let native = Devices { wishes: &["MatMul", "Relu", "Add"], native: &["Relu"], ..Devices::default() };
+    assert_eq!(layouts(native), [vec![0, 0, 0], vec![0, 0], vec![0, 0, 0]]);
+}
+
+#[test]
+fn a_chip_that_refuses_what_it_wished_for_gets_plain_tensors() {
+    let devices = Devices { wishes: &["MatMul", "Relu", "Add"], fickle: &["Relu"], ..Devices::default() };
+    assert_eq!(layouts(devices), [vec![0, 0, 0], vec![0, 0], vec![0, 0, 0]]);
+}
+
+#[test]
+fn tensors_of_two_layouts_never_share_bytes_in_place() {
+    let plan = planned(Devices { wishes: &["MatMul", "Relu"], ..Devices::default() }, 1);
+    let relu = &plan.dispatches[1];
+    assert_ne!(relu.arguments[0], relu.arguments[1]);
 }

@@ -13,6 +13,9 @@ impl fmt::Display for Plan {
             }
             for output in operation.outputs.iter().flatten() {
                 write!(f, " {:?}", output.shape)?;
+                if output.layout != 0 {
+                    write!(f, " in layout {:#x}", output.layout)?;
+                }
             }
             write!(f, " @")?;
             for argument in &dispatch.arguments {

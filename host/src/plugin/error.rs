@@ -61,7 +61,9 @@ pub enum PluginError {
         index: Option<u32>,
     },
     /// The plugin needs more memory than its cap allows. After a trap the instance is dead.
-    #[error("the plugin ran out of its {limit_bytes} bytes of memory in `{call}`: raise `memory` of this plugin")]
+    #[error(
+        "the plugin ran out of its {limit_bytes} bytes of memory in `{call}`: raise memory_mib of this plugin in plugins.toml"
+    )]
     OutOfMemory {
         /// Which call.
         call: &'static str,
@@ -100,17 +102,12 @@ impl PluginError {
         Self::Refused { reason: reason.into(), remedy: remedy.into() }
     }
 
-    pub(super) fn broken(call: &'static str, what: impl Into<String>) -> Self {
+    pub(crate) fn broken(call: &'static str, what: impl Into<String>) -> Self {
         Self::Broken { call, what: what.into() }
     }
 
     pub(super) fn misuse(call: &'static str, what: impl Into<String>) -> Self {
         Self::Misuse { call, what: what.into() }
-    }
-
-    /// Whether a fresh instance could do better: the call itself was all right as far as the host knows.
-    pub fn kills_instance(&self) -> bool {
-        matches!(self, Self::Deadline { .. } | Self::Trap { .. } | Self::OutOfMemory { .. } | Self::Dead)
     }
 }
 

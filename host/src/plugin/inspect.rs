@@ -5,7 +5,7 @@ use super::PluginError;
 use wasmparser::{CanonicalFunction, CanonicalOption, Encoding, Parser, Payload, Validator, WasmFeatures};
 
 /// Version of the ABI that this host speaks.
-pub(super) const ABI_VERSION: &str = "0.1.0";
+pub const ABI_VERSION: &str = "0.1.0";
 const PACKAGE: &str = "sunmao:kernel/";
 const INTERFACES: [&str; 4] = ["types", "log", "sources", "sink"];
 

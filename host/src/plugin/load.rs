@@ -1,5 +1,6 @@
 //! From a file to a plugin that can be instantiated: read, pinned, inspected, instrumented, compiled or taken from the cache, asked what it is.
 
+use super::background::give_way;
 use super::bindings::chip::{DevicePluginPre, sunmao::kernel as chip_kernel};
 use super::bindings::importer::{ImporterPlugin, ImporterPluginPre};
 use super::cache::Identity;
@@ -7,7 +8,7 @@ use super::chip::{ChipInstance, ChipState};
 use super::importer::{self, Format, ImportState};
 use super::inspect::{World, inspect, validate};
 use super::instrument::{self, instrument};
-use super::{Digest, PluginError, Runtime, inert_wasi};
+use super::{Digest, PluginError, PublicKey, Runtime, inert_wasi, signature};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -51,15 +52,26 @@ pub struct LoadOptions {
     pub limits: Limits,
     /// The only component that is accepted; none: any.
     pub pin: Option<Digest>,
+    /// The keys one of which must have signed it; none: no signature is asked for.
+    pub trusted: Option<Arc<[PublicKey]>>,
     /// Give it an empty WASI if it imports one.
     pub wasi_inert: bool,
+    /// Compile on one thread of the lowest priority, because requests are served meanwhile.
+    pub in_background: bool,
     /// Whether deadlines can stop it. False is for measuring what polls cost, and for nothing else.
     pub safepoints: bool,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { limits: Limits::default(), pin: None, wasi_inert: false, safepoints: true }
+        Self {
+            limits: Limits::default(),
+            pin: None,
+            trusted: None,
+            wasi_inert: false,
+            in_background: false,
+            safepoints: true,
+        }
     }
 }
 
@@ -192,9 +204,13 @@ impl Runtime {
                 "install the pinned component again, or pin the new one after looking at where it came from",
             ));
         }
+        if let Some(trusted) = &options.trusted {
+            signature::verify(path, &bytes, trusted)?;
+        }
         let inspection = inspect(&bytes, options.wasi_inert)?;
         let safepoints = options.safepoints && !self.interpret;
-        let (component, polls, cached) = self.component(&bytes, digest, safepoints)?;
+        let compile = || self.component(&bytes, digest, safepoints);
+        let (component, polls, cached) = if options.in_background { give_way(compile)? } else { compile()? };
         let compiled = Compiled { cached, took: started.elapsed(), component_bytes: bytes.len() as u64, polls };
         let code = self.link(&component, inspection.world, inspection.wasi)?;
         let mut plugin = Plugin {

@@ -5,12 +5,14 @@
 //! whose calls the `watchdog` ends when they take too long; an importer by [`importer::import`]. What chips compute is `device`'s business,
 //! what importers read `import`'s.
 
+mod background;
 mod bindings;
 mod cache;
 mod check;
 mod chip;
 mod digest;
 mod error;
+mod hex;
 pub mod importer;
 mod inert_wasi;
 mod inspect;
@@ -20,6 +22,7 @@ mod linear_memory;
 mod load;
 mod log;
 mod runtime;
+mod signature;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -30,5 +33,7 @@ pub use chip::{ChipInstance, KernelHandle};
 pub use digest::{BadDigest, Digest};
 pub use error::PluginError;
 pub use importer::Format;
+pub use inspect::ABI_VERSION;
 pub use load::{ChipFacts, Compiled, ImporterFacts, Kind, Limits, LoadOptions, Plugin};
-pub use runtime::{Runtime, RuntimeOptions};
+pub use runtime::{INSTANCE_ADDRESS_BYTES, Runtime, RuntimeOptions};
+pub use signature::{PublicKey, SecretKey, signature_path};

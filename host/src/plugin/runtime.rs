@@ -13,6 +13,8 @@ use wasmtime::{Config, Engine, OptLevel};
 const RESERVATION_BYTES: u64 = 4 << 30;
 const GUARD_BYTES: u64 = 32 << 20;
 const STACK_BYTES: usize = 512 << 10;
+/// Address space of one instance: its own memory, and as much again behind its poll page, because fault ranges must lie apart.
+pub const INSTANCE_ADDRESS_BYTES: u64 = 2 * (RESERVATION_BYTES + GUARD_BYTES);
 
 /// How plugins are run.
 #[derive(Clone, Debug)]

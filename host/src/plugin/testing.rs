@@ -61,7 +61,7 @@ pub(super) fn component(text: &str, world: &str) -> Vec<u8> {
 }
 
 /// The runtime of all tests: one engine and one watchdog, as in the host.
-pub(super) fn runtime() -> &'static Arc<Runtime> {
+pub(crate) fn runtime() -> &'static Arc<Runtime> {
     static RUNTIME: LazyLock<Arc<Runtime>> = LazyLock::new(|| Runtime::new(RuntimeOptions::default()).unwrap());
     &RUNTIME
 }
@@ -99,7 +99,7 @@ pub(super) fn load(bytes: &[u8], options: &LoadOptions) -> Result<Arc<Plugin>, P
 }
 
 /// The chip, as it should be, with deadlines that pass on no machine however busy.
-pub(super) fn chip() -> Arc<Plugin> {
+pub(crate) fn chip() -> Arc<Plugin> {
     static CHIP: LazyLock<Arc<Plugin>> = LazyLock::new(|| load(&chip_with(|text| text), &patient()).unwrap());
     CHIP.clone()
 }

@@ -14,6 +14,14 @@ pub enum PlanFailure {
     /// The plan cannot be made or loaded.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The chip failed twice while the plan was made.
+    #[error("chip `{chip}` failed twice: {error}")]
+    Failed {
+        /// The chip.
+        chip: String,
+        /// The second failure.
+        error: EngineError,
+    },
 }
 
 /// Why a program did not give its results.

@@ -4,8 +4,9 @@ use super::partition::partition;
 use super::plans::{Plans, Ready, Signature};
 use super::{PlanFailure, Program, RunError, Segment};
 use crate::device::Chip;
-use crate::engine::Run;
+use crate::engine::{EngineError, Run};
 use crate::import::WeightSource;
+use crate::memory::Memory;
 use crate::plan::Plan;
 use crate::scheduler::{Busy, Grant, Team, Work};
 use std::sync::Arc;
@@ -20,7 +21,12 @@ pub struct MachineOptions {
     pub fast_paths: bool,
     /// No host fallback.
     pub strict: bool,
+    /// How much memory to count with.
+    pub memory: Memory,
 }
+
+/// Times that a plan is tried to be made while a model is loaded; as many failures set the chip aside.
+const LOAD_TRIES_MAX: u32 = 4;
 
 /// What the segments of a model run on.
 pub struct Machine {
@@ -60,9 +66,21 @@ impl Machine {
         self.plans.plan(segment, signature)
     }
 
-    /// Makes the plan of a segment now, so that the first request finds it.
+    /// Makes the plan of a segment now, so that the first request finds it. Where the chip fails at one node after the other, each goes elsewhere,
+    /// until the chip is set aside.
     pub fn prepare(&self, segment: usize, signature: &Signature) -> Result<(), PlanFailure> {
-        self.ready(segment, signature).map(|_| ())
+        let mut tried = 0;
+        loop {
+            match self.ready(segment, signature) {
+                Err(PlanFailure::Failed { .. }) if tried < LOAD_TRIES_MAX => tried += 1,
+                other => return other.map(|_| ()),
+            }
+        }
+    }
+
+    /// Threads that one request may use; so many requests may be in flight.
+    pub fn threads(&self) -> usize {
+        self.threads
     }
 
     /// Waits for threads.
@@ -70,9 +88,27 @@ impl Machine {
         self.team.acquire(self.threads)
     }
 
-    /// The plan of a segment, made if need be.
+    /// The plan of a segment, made if need be. A failure of the chip meanwhile is tried once more, as one while it runs.
     pub(crate) fn ready(&self, segment: usize, signature: &Signature) -> Result<Ready, PlanFailure> {
-        self.plans.get(segment, signature)
+        match self.plans.get(segment, signature) {
+            Err(PlanFailure::Engine(error)) if error.worth_a_retry() => {
+                tracing::warn!(chip = %self.chip().name, %error, "new shapes could not be planned; trying once more on a fresh instance");
+            }
+            other => return other,
+        }
+        match self.plans.get(segment, signature) {
+            Err(PlanFailure::Engine(error)) if error.worth_a_retry() => {
+                self.give_up(&error);
+                Err(PlanFailure::Failed { chip: self.chip().name.clone(), error })
+            }
+            other => other,
+        }
+    }
+
+    /// The chip failed twice.
+    fn give_up(&self, error: &EngineError) {
+        tracing::error!(chip = %self.chip().name, %error, "a request failed twice; the chip is marked");
+        self.plans.give_up(error);
     }
 
     /// Runs a plan on the threads of `grant`; a failure of the chip's instance is tried once more on a fresh one. The results lie in the slot
@@ -83,7 +119,8 @@ impl Machine {
             // The slot of the leader: nobody else leads with the same member at the same time.
             let members: Vec<usize> = grant.members().to_vec();
             let slot = members[0];
-            let run = Arc::new(Run::new(ready.executor.clone(), ready.loaded.clone(), slot, members));
+            let run = Run::new(ready.executor.clone(), ready.loaded.clone(), slot, members);
+            let run = Arc::new(if second { run.one_by_one() } else { run });
             run.copy_in(inputs)?;
             let part = run.clone();
             let work: Work = Arc::new(move |thread| part.take_part(thread));
@@ -96,8 +133,7 @@ impl Machine {
                     second = true;
                 }
                 Err(error) if error.worth_a_retry() => {
-                    chip.mark();
-                    tracing::error!(chip = %chip.name, %error, "a request failed twice; the chip is marked");
+                    self.give_up(&error);
                     return Err(RunError::Failed { chip: chip.name.clone(), error });
                 }
                 Err(error) => return Err(error.into()),

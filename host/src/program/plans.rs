@@ -1,20 +1,21 @@
 //! The plans of a model's segments, one for each signature of a segment, the least recently used one dropped when a segment has too many.
 
 use super::{MachineOptions, PlanFailure, Segment};
-use crate::device::{Chip, Selector};
+use crate::device::{BrokenPromises, Chip, Scout, Selector};
 use crate::engine::{EngineError, Executor, Layout, Loaded, PortableEvaluator};
 use crate::import::WeightSource;
 use crate::plan::{self, MemoryUse, Plan};
-use crate::plugin::{ChipInstance, Kind};
+use crate::plugin::Kind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use sunmao_graph::{Binding, DType, optimise};
 
 /// Plans of one segment kept at a time. Each holds its dispatches in every instance; constants are shared.
 const MAX_PLANS: usize = 16;
 /// Offsets are multiples of at least this: a cache line, and what the widest native vectors want.
 const MIN_ALIGNMENT: u32 = 64;
-/// What a scout instance reserves: it prepares and never runs.
-const SCOUT_ARENA: u64 = 65536;
+/// A plan that took longer to make is worth a line in the log.
+const LONG: Duration = Duration::from_secs(1);
 
 /// What a plan is made for: one entry for each input of the segment, in order.
 pub type Signature = Vec<InputKey>;
@@ -49,6 +50,7 @@ pub(super) struct Plans {
     pub(super) segments: Vec<Segment>,
     weights: WeightSource,
     pub(super) chip: Arc<Chip>,
+    broken: BrokenPromises,
     options: MachineOptions,
     cache: Mutex<Cache>,
     /// Held while a plan is made, so that it is made once; requests with known signatures do not wait for it.
@@ -67,7 +69,7 @@ impl Plans {
     pub(super) fn new(segments: Vec<Segment>, weights: WeightSource, chip: Arc<Chip>, options: MachineOptions) -> Self {
         let plans = segments.iter().map(|_| Vec::new()).collect();
         let cache = Mutex::new(Cache { executor: None, plans });
-        Self { segments, weights, chip, options, cache, making: Mutex::new(()) }
+        Self { segments, weights, chip, broken: BrokenPromises::default(), options, cache, making: Mutex::new(()) }
     }
 
     /// The plan of a segment for `signature`, made if need be.
@@ -79,16 +81,24 @@ impl Plans {
         if let Some(ready) = self.cached(segment, signature) {
             return Ok(ready);
         }
+        let start = Instant::now();
         let plan = Arc::new(self.plan(segment, signature)?);
-        Executor::check_memory(plan.memory)?;
-        let executor = self.executor_for(segment, plan.memory)?;
+        let executor = self.executor_for(segment, &plan)?;
         let loaded = Arc::new(executor.load(plan, &self.weights)?);
         executor.warm(&loaded)?;
+        if start.elapsed() >= LONG {
+            let shapes: Vec<_> = signature.iter().map(|key| &key.shape).collect();
+            tracing::info!(
+                segment,
+                ?shapes,
+                elapsed_ms = start.elapsed().as_millis() as u64,
+                "a plan for new shapes was made"
+            );
+        }
         let mut cache = self.lock();
         let plans = &mut cache.plans[segment];
         if plans.len() == MAX_PLANS {
-            let (_, evicted) = plans.remove(0);
-            executor.forget(&evicted);
+            plans.remove(0);
         }
         plans.push((signature.clone(), loaded.clone()));
         Ok(Ready { executor, loaded })
@@ -107,11 +117,9 @@ impl Plans {
         let Kind::Chip(facts) = self.chip.plugin.kind() else {
             unreachable!("the registry keeps importers apart from chips")
         };
-        let mut scout = ChipInstance::new(&self.chip.plugin).map_err(EngineError::from)?;
-        scout.reserve(SCOUT_ARENA).map_err(EngineError::from)?;
         let mut selector = Selector {
-            chip: Some((&facts.operators, &mut scout)),
-            fast_paths: self.options.fast_paths && self.chip.fast_paths,
+            chip: Some(Scout::new(&self.chip, &self.broken)),
+            no_fast_paths: self.chip.no_fast_paths(self.options.fast_paths),
             strict: self.options.strict,
         };
         let options = plan::Options {
@@ -122,12 +130,17 @@ impl Plans {
     }
 
     /// The executor, or a larger one in its place when the plan does not fit. Requests that run on the old one finish there.
-    fn executor_for(&self, segment: usize, memory: MemoryUse) -> Result<Arc<Executor>, EngineError> {
+    fn executor_for(&self, segment: usize, plan: &Plan) -> Result<Arc<Executor>, EngineError> {
         let mut cache = self.lock();
-        if let Some(executor) = &cache.executor
-            && executor.has_room(memory)
-        {
-            return Ok(executor.clone());
+        let roomy = match &cache.executor {
+            Some(executor) if executor.has_room(plan)? => Some(executor.clone()),
+            _ => None,
+        };
+        let memory = plan.memory;
+        let constants = roomy.as_ref().map_or(Ok(memory.constants), |executor| executor.unplaced_bytes(plan))?;
+        Executor::check_memory(constants + memory.slot + memory.staging, self.options.memory.available())?;
+        if let Some(executor) = roomy {
+            return Ok(executor);
         }
         let threads = self.options.threads;
         // Room for the other segments too: they are planned again, and must not drive each other out.
@@ -139,11 +152,23 @@ impl Plans {
         Ok(executor)
     }
 
+    /// Notes that the chip failed twice on one request. What it failed at goes elsewhere from the next plan on, so all plans are made anew.
+    pub(super) fn give_up(&self, error: &EngineError) {
+        self.chip.mark();
+        if let Some(broken) = error.broken_promise() {
+            self.broken.note(broken);
+        }
+        self.lock().plans.iter_mut().for_each(Vec::clear);
+    }
+
     fn cached(&self, segment: usize, signature: &Signature) -> Option<Ready> {
         let mut cache = self.lock();
         let plans = &mut cache.plans[segment];
         let at = plans.iter().position(|(known, _)| known == signature)?;
         let entry = plans.remove(at);
+        if self.chip.is_set_aside() && entry.1.uses_chip() {
+            return None;
+        }
         let loaded = entry.1.clone();
         plans.push(entry);
         Some(Ready { executor: cache.executor.clone()?, loaded })

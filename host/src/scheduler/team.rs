@@ -52,18 +52,28 @@ pub struct Grant<'a> {
 impl Team {
     /// A team of `threads` (at least 1), with room for `max_waiting` requests that wait for their turn.
     pub fn new(threads: usize, max_waiting: usize) -> Arc<Self> {
-        let threads = threads.max(1);
-        let workers: Vec<Arc<Worker>> = (1..threads).map(|_| Arc::default()).collect();
-        for (index, worker) in workers.iter().enumerate() {
-            let worker: Arc<Worker> = worker.clone();
-            let name = format!("team-{}", index + 1);
-            // A machine that has no thread left for us cannot serve either; the caller's own thread still works alone.
-            if let Err(error) = std::thread::Builder::new().name(name).spawn(move || worker.serve()) {
-                tracing::error!(%error, "cannot start a worker thread");
+        Self::with(threads, max_waiting, |name, worker| {
+            std::thread::Builder::new().name(name).spawn(move || worker.serve()).map(drop)
+        })
+    }
+
+    /// The same with another way of starting a thread. The team is as large as threads could be started.
+    fn with(
+        threads: usize,
+        max_waiting: usize,
+        mut start: impl FnMut(String, Arc<Worker>) -> std::io::Result<()>,
+    ) -> Arc<Self> {
+        let mut workers: Vec<Arc<Worker>> = Vec::new();
+        for number in 1..threads {
+            let worker = Arc::<Worker>::default();
+            if let Err(error) = start(format!("team-{number}"), worker.clone()) {
+                tracing::error!(%error, asked = threads, started = number, "the machine gives no more threads: raise its limit, or lower --threads");
+                break;
             }
+            workers.push(worker);
         }
         Arc::new(Self {
-            state: Mutex::new(State { free: vec![true; threads], waiting: 0 }),
+            state: Mutex::new(State { free: vec![true; workers.len() + 1], waiting: 0 }),
             freed: Condvar::new(),
             workers,
             max_waiting,
@@ -233,6 +243,26 @@ mod tests {
         }
         let expected = (0..4).map(|number| 200usize << (8 * number)).sum::<usize>();
         assert_eq!(calls.load(Ordering::Relaxed), expected);
+    }
+
+    #[test]
+    fn a_thread_that_does_not_start_is_not_counted_on() {
+        let mut left = 1;
+        let team = Team::with(4, 8, |name, worker| {
+            left -= 1;
+            if left < 0 {
+                return Err(std::io::Error::other("no more threads"));
+            }
+            std::thread::Builder::new().name(name).spawn(move || worker.serve()).map(drop)
+        });
+        assert_eq!(team.threads(), 2);
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counted = calls.clone();
+        let work: Work = Arc::new(move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+        });
+        team.acquire(4).expect("nobody waits").run(&work);
+        assert_eq!(calls.load(Ordering::Relaxed), 2);
     }
 
     #[test]

@@ -1,14 +1,14 @@
 //! The session itself: one request after another, several at a time.
 
 use super::{Tensor, TensorSpec};
-use crate::device::Chip;
+use crate::device::{Chip, DeviceError};
 use crate::engine::EngineError;
 use crate::host_ops::Value;
-use crate::plan::Plan;
+use crate::plan::{Plan, PlanError};
 use crate::program::{Context, InputKey, Limits, Machine, PlanFailure, Program, RunError, Signature};
 use crate::scheduler::Busy;
 use sunmao_graph::tensor::read_strings;
-use sunmao_graph::{Container, DType, Graph};
+use sunmao_graph::{Container, DType, Dim, Graph};
 
 /// Values of a sequence that a request may bring.
 const SEQUENCE_LENGTH_MAX: usize = 1 << 20;
@@ -117,10 +117,12 @@ pub enum InferError {
 impl From<EngineError> for InferError {
     fn from(error: EngineError) -> Self {
         match error {
-            EngineError::OutOfMemory { .. } | EngineError::TooLarge { .. } => InferError::OutOfMemory(error),
-            EngineError::Memory(_) | EngineError::NativePanic { .. } | EngineError::Aborted => {
+            EngineError::OutOfMemory { .. } => InferError::OutOfMemory(error),
+            EngineError::Memory(_) | EngineError::NativePanic { .. } | EngineError::Panic | EngineError::Aborted => {
                 InferError::Internal(error)
             }
+            // Weights that cannot be read are not the request's fault.
+            EngineError::Plan(PlanError::Device(DeviceError::Constant { .. })) => InferError::Internal(error),
             other => InferError::Rejected(other.to_string()),
         }
     }
@@ -131,6 +133,7 @@ impl From<PlanFailure> for InferError {
         match failure {
             PlanFailure::Engine(error) => error.into(),
             PlanFailure::Graph(error) => InferError::Rejected(error.to_string()),
+            PlanFailure::Failed { chip, error } => InferError::Failed { chip, error },
         }
     }
 }
@@ -199,6 +202,38 @@ impl Session {
             Some(whole) => self.machine.prepare(whole, &self.signature(shapes)),
             None => Ok(()),
         }
+    }
+
+    /// Looks for nodes that nobody runs, at the least lengths that the open axes may have. What else goes wrong there may be right at other lengths.
+    pub(super) fn try_placement(&self) -> Result<(), EngineError> {
+        let Some(whole) = self.program.whole().filter(|_| self.is_static()) else { return Ok(()) };
+        match self.machine.plan(whole, &self.signature(&self.least_shapes())) {
+            Err(PlanFailure::Engine(error @ EngineError::Plan(PlanError::Unplaced(_)))) => Err(error),
+            Err(error) => {
+                tracing::debug!(%error, "the model cannot be planned at its least shapes; the first request will tell");
+                Ok(())
+            }
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// The least that each axis of each input may be; 1 where nothing is said.
+    fn least_shapes(&self) -> Vec<Vec<u64>> {
+        let graph = self.graph();
+        let least = |dim: &Dim| match dim {
+            Dim::Known(length) => *length,
+            Dim::Symbol(id) => {
+                let symbol = &graph.symbols[id.index()];
+                symbol.min.max(1).next_multiple_of(symbol.multiple_of.max(1))
+            }
+            Dim::Unknown => 1,
+        };
+        graph.inputs.iter().map(|id| graph.value(*id).shape.iter().flatten().map(least).collect()).collect()
+    }
+
+    /// Threads that one request may use; so many requests may be in flight.
+    pub fn threads(&self) -> usize {
+        self.machine.threads()
     }
 
     /// What the plan for these shapes is made for.

@@ -2,13 +2,15 @@
 
 use super::{Session, TensorSpec};
 use crate::device::{Registry, UnknownChip};
-use crate::engine::{EngineError, PortableEvaluator};
+use crate::engine::{EngineError, Executor, PortableEvaluator};
 use crate::import::{ImportError, ImportOptions, import};
+use crate::memory::Memory;
 use crate::program::{Machine, MachineOptions, PlanFailure};
 use crate::scheduler::Team;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use sunmao_graph::{Container, Graph, GraphError, Value, ValueId, optimise};
+use sunmao_graph::{Container, Content, Graph, GraphError, Role, Value, ValueId, optimise};
 
 /// What all sessions of a process share.
 #[derive(Clone)]
@@ -60,13 +62,20 @@ pub enum LoadError {
 }
 
 impl Session {
-    /// Imports, checks and optimises the model of `path`; plans it too where its shapes are known.
+    /// Imports, checks and optimises the model of `path`; plans it too where its shapes are known, and sees that every node can be placed where they are not.
     pub fn load(path: &Path, host: &Host, options: Options) -> Result<Self, LoadError> {
+        Self::load_within(path, host, options, Memory::System)
+    }
+
+    /// The same, with so much memory to count with.
+    pub fn load_within(path: &Path, host: &Host, options: Options, memory: Memory) -> Result<Self, LoadError> {
         let chip = host.registry.chip(&options.chip)?;
         let imported = import(&host.registry.importers(), path, &ImportOptions::default())?;
         for warning in &imported.warnings {
             tracing::warn!(model = %path.display(), "{warning}");
         }
+        let error = |error| LoadError::Engine { path: path.to_path_buf(), error };
+        Executor::check_memory(weight_bytes(&imported.graph), memory.available()).map_err(error)?;
         let in_graph = |error| LoadError::Graph { path: path.to_path_buf(), error: Box::new(error) };
         let raw = &imported.graph;
         let declared: Vec<Value> = raw.outputs.iter().filter_map(|id| raw.values.get(id.index()).cloned()).collect();
@@ -74,19 +83,30 @@ impl Session {
         let inputs = specs(&graph, &graph.inputs, &[]).map_err(in_graph)?;
         let outputs = specs(&graph, &graph.outputs, &declared).map_err(in_graph)?;
         let Options { threads, fast_paths, strict, .. } = options;
-        let options = MachineOptions { threads, fast_paths, strict };
+        let options = MachineOptions { threads, fast_paths, strict, memory };
         let (machine, program) =
             Machine::new(graph, imported.weights, chip, host.team.clone(), options).map_err(in_graph)?;
         let session = Session::new(inputs, outputs, program, machine);
-        if let Some(shapes) = session.shapes_when_known() {
-            let error = |error| LoadError::Engine { path: path.to_path_buf(), error };
-            session.prepare_for(&shapes).map_err(|failed| match failed {
-                PlanFailure::Engine(engine) => error(engine),
+        match session.shapes_when_known() {
+            Some(shapes) => session.prepare_for(&shapes).map_err(|failed| match failed {
+                PlanFailure::Engine(engine) | PlanFailure::Failed { error: engine, .. } => error(engine),
                 PlanFailure::Graph(graph) => in_graph(graph),
-            })?;
+            })?,
+            None => session.try_placement().map_err(error)?,
         }
         Ok(session)
     }
+}
+
+/// Bytes of all weights as kernels read them, each once.
+fn weight_bytes(graph: &Graph) -> u64 {
+    let mut counted = HashSet::new();
+    let bytes = graph.values.iter().filter_map(|value| {
+        let Role::Constant(Content::Weight(weight)) = &value.role else { return None };
+        let elements = value.concrete()?.iter().try_fold(1u64, |n, &d| n.checked_mul(d))?;
+        counted.insert(weight).then(|| value.dtype?.bytes(elements)).flatten()
+    });
+    bytes.fold(0, u64::saturating_add)
 }
 
 /// What inference found out, and what the file declares where it found nothing: what the host runs may have any type.

@@ -1,7 +1,7 @@
 //! `infer` and `inspect`.
 
 use crate::onnx;
-use crate::support::{Folder, run};
+use crate::support::{Folder, Server, guest, run};
 use sunmao_graph::DType;
 use sunmao_host::formats::{read_npz, write_npy};
 use sunmao_host::session::Tensor;
@@ -60,9 +60,31 @@ fn infer_says_what_is_wrong_and_what_to_do() {
     let raw = format!("x={}", folder.write("x.bin", [0; 16]).display());
     refused(2, &[model, "-i", &raw], &["raw bytes need their type and shape", "x.bin:f32:1x3x224x224"]);
     let unknown = folder.write("unknown.onnx", onnx::model("Frobnicate"));
-    refused(1, &[unknown.to_str().unwrap()], &["unknown.onnx", "Frobnicate"]);
+    refused(1, &[unknown.to_str().unwrap()], &["unknown.onnx", "Frobnicate", "help: export the model again"]);
     let cut = folder.write("cut.onnx", &onnx::model("Add")[..50]);
-    refused(1, &[cut.to_str().unwrap()], &["cut.onnx"]);
+    refused(1, &[cut.to_str().unwrap()], &["cut.onnx", "help: "]);
+    let alone = folder.write("mod.onnx", onnx::model("Mod"));
+    let text = std::fs::read_to_string(config).unwrap();
+    let text = text + &format!("[[plugin]]\nname = \"g\"\npath = {:?}\n", guest("guest"));
+    let guest = folder.write("guest.toml", text);
+    let (_, error) = run(
+        1,
+        &[
+            "infer",
+            alone.to_str().unwrap(),
+            "--plugins",
+            guest.to_str().unwrap(),
+            "--chip",
+            "guest",
+            "--strict",
+            "--fast-paths",
+            "off",
+        ],
+    );
+    assert!(
+        error.contains("cannot be placed") && error.contains("help: pick a chip that runs these operators"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -74,14 +96,47 @@ fn inspect_shows_the_graph_the_plan_and_who_runs_it() {
     for part in ["on chip portable", "graph: 1 nodes", "plan\n", "memory\n", "devices\n", "the only one"] {
         assert!(stdout.contains(part), "{part}:\n{stdout}");
     }
+    for part in ["0x00000000..", "constants", "staging", "slot 0", "fast paths are off (--fast-paths off)"] {
+        assert!(stdout.contains(part), "{part}:\n{stdout}");
+    }
     let (stdout, _) = run(
         0,
         &["inspect", model, "--plugins", config, "--what", "devices", "--json", "--fast-paths", "off", "--strict"],
     );
     let json: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(json["devices"][0]["reason"], "fast paths are off (--fast-paths off)");
+    let (stdout, _) = run(0, &["inspect", model, "--plugins", config, "--what", "devices,memory", "--json"]);
+    let native: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    let device = &native["devices"][0];
+    let reason = device["reason"].as_str().unwrap();
+    assert!(reason.contains(if device["place"] == "fast-path" { "registered for" } else { "fast path: " }), "{reason}");
+    assert_eq!(native["memory"]["arena"][0]["at"], 0);
     assert_eq!((&json["devices"][0]["op"], &json["devices"][0]["place"]), (&"Add".into(), &"chip".into()));
     let (_, error) = run(2, &["inspect", model, "--plugins", config, "--shape", "q=1"]);
     assert!(error.contains("no input `q`") && error.contains("help: the model takes x"), "{error}");
+}
+
+#[test]
+fn a_package_is_made_checked_and_run() {
+    let folder = Folder::new();
+    let (config, model) = (folder.config(""), folder.write("tiny.onnx", onnx::model("Add")));
+    let (config, model) = (config.to_str().unwrap(), model.to_str().unwrap());
+    let package = folder.path("tiny.sunmao");
+    let name = package.to_str().unwrap();
+    let make = ["package", model, "-o", name, "--plugins", config, "--chip", "portable"];
+    assert!(run(0, &make).0.contains("1 files"), "{}", package.display());
+    let (_, error) = run(1, &make);
+    assert!(error.contains("is there already") && error.contains("help: remove it"), "{error}");
+    let input = format!("x={}", folder.write("x.json", "[[1, 2, 3, 4]]").display());
+    let infer = ["infer", name, "--plugins", config, "-i", &input];
+    assert!(run(0, &infer).0.contains("values  2, 4, 6, 8"));
+    let mut server = Server::start(&["--plugins", config, "--model-path", name]);
+    server.until_ready();
+    assert_eq!(server.get("/v2/models/tiny").1["platform"], "sunmao_package");
+    assert_eq!(server.stop(), Some(0));
+    std::fs::write(package.join("model/tiny.onnx"), onnx::model("Mul")).unwrap();
+    let (_, error) = run(1, &infer);
+    assert!(error.contains("is damaged") && error.contains("help: copy it again"), "{error}");
 }
 
 #[test]

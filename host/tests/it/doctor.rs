@@ -41,7 +41,8 @@ fn seeded_faults_are_found() {
         "plugins_dir = \"none\"\n[[plugin]]\nname = \"p\"\npath = {portable:?}\n[[plugin]]\nname = \"i\"\npath = {importer:?}\n"
     );
     check("[server]\nprot = 1", "unknown key `prot`");
-    check("trust = \"signed\"", "not available yet");
+    check("trust = \"signed\"", "without trusted_keys");
+    check("trusted_keys = [\"abc\"]", "no public key");
     check("plugins_dir = \"none\"", "there is no folder");
     check(&format!("{whole}[[plugin]]\nname = \"q\"\npath = \"absent.wasm\"\n"), "absent.wasm");
     check(&whole.replacen("path", &format!("sha256 = \"{:064}\"\npath", 1), 1), "is not the one that is pinned");

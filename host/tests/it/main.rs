@@ -3,10 +3,17 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod behaviour;
+mod chapter;
 mod commands;
+mod conformance;
 mod doctor;
 mod hostile;
+mod kernels;
+mod melody;
+mod npu;
 mod onnx;
 mod plugins;
+mod promises;
 mod server;
 mod support;

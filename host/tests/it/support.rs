@@ -61,6 +61,13 @@ pub(crate) fn plugin(name: &str) -> PathBuf {
     path
 }
 
+/// A built plugin of the tests.
+pub(crate) fn guest(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/guests").join(format!("{name}.wasm"));
+    assert!(path.is_file(), "{} is missing: `cargo xtask build-plugins` builds it", path.display());
+    path
+}
+
 /// `host` with these arguments and nothing of the caller's environment that could matter. Compiled plugins are shared among tests.
 pub(crate) fn host(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_host"));

@@ -24,8 +24,8 @@ pub use probe::probe;
 
 use sunmao_plugin_sdk::importer::{Builder, Format, Importer, Kv, Result, Source, check_options};
 
-/// Oldest opset of the default domain that is read.
-pub const OPSET_MIN: u64 = 7;
+/// Oldest opset of the default domain that is read. Whether an operator still is what it was then is the host's question.
+pub const OPSET_MIN: u64 = 1;
 /// Newest opset of the default domain that is read.
 pub const OPSET_MAX: u64 = 28;
 

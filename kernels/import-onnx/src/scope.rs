@@ -275,7 +275,7 @@ impl<'s, B: Bytes, S: Sink> Import<'s, B, S> {
             let bits = crate::tensor::bits(dtype);
             if bits < 8 {
                 return Err(Error::unsupported(format!(
-                    "tensor {} of 4-bit elements is written element by element: load and save the model with the onnx package",
+                    "tensor {} of elements under a byte is written element by element: load and save the model with the onnx package",
                     quoted(name)
                 )));
             }

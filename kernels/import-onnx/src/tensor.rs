@@ -65,10 +65,10 @@ struct Header {
 /// The ABI's code for an ONNX element type.
 pub(crate) fn check_dtype(code: u64, name: &str) -> Result<u16> {
     match code {
-        1..=23 => Ok(code as u16),
+        1..=26 => Ok(code as u16),
         0 => Err(Error::data(format!("tensor {} has no element type: export the model again", quoted(name)))),
         _ => Err(Error::unsupported(format!(
-            "tensor {} has element type {code}; 1 to 23 of TensorProto.DataType are read: convert the model to one of those",
+            "tensor {} has element type {code}; 1 to 26 of TensorProto.DataType are read: convert the model to one of those",
             quoted(name)
         ))),
     }
@@ -77,12 +77,13 @@ pub(crate) fn check_dtype(code: u64, name: &str) -> Result<u16> {
 /// Bits of one element; 0 for strings.
 pub(crate) fn bits(dtype: u16) -> u64 {
     match dtype {
-        2 | 3 | 9 | 17..=20 => 8,
+        2 | 3 | 9 | 17..=20 | 24 => 8,
         4 | 5 | 10 | 16 => 16,
         1 | 6 | 12 => 32,
         7 | 11 | 13 | 14 => 64,
         15 => 128,
         21..=23 => 4,
+        25 | 26 => 2,
         _ => 0,
     }
 }
@@ -239,13 +240,13 @@ impl<'a> Shape<'a> {
     fn carriers(&self, carrier: Carrier) -> Option<u64> {
         match (carrier, self.dtype) {
             (Carrier::Float, 1)
-            | (Carrier::Int32, 2..=6 | 9 | 10 | 16..=20)
+            | (Carrier::Int32, 2..=6 | 9 | 10 | 16..=20 | 24)
             | (Carrier::Int64, 7)
             | (Carrier::Double, 11)
             | (Carrier::Uint64, 12 | 13) => Some(self.elements),
             (Carrier::Float, 14) | (Carrier::Double, 15) => self.elements.checked_mul(2),
-            // Two elements of four bits share an entry.
-            (Carrier::Int32, 21..=23) => Some(self.elements.div_ceil(2)),
+            // Elements of less than a byte share an entry as they share a byte.
+            (Carrier::Int32, 21..=23 | 25 | 26) => Some(self.bytes),
             _ => None,
         }
     }

@@ -1,7 +1,7 @@
 //! `Where`: the choice between two operands.
 
 use crate::arguments::Op;
-use crate::element::{Bool, EVERY, Stored, dispatch};
+use crate::element::{Bool, MOVED, Stored, dispatch};
 use crate::settle::{CHUNK, alias, kernel, needs};
 use crate::strided::{Strided, broadcast_shape, count};
 use crate::table::{LATEST, Row, signature};
@@ -9,7 +9,7 @@ use sunmao_plugin_sdk::abi::Tolerance;
 use sunmao_plugin_sdk::{Call, Kernel, Result};
 
 pub(crate) fn rows() -> Vec<Row> {
-    let choices = EVERY.iter().map(|&dtype| signature(&[9, dtype, dtype], &[dtype])).collect();
+    let choices = MOVED.iter().map(|&dtype| signature(&[9, dtype, dtype], &[dtype])).collect();
     vec![Row::new("Where", (9, LATEST), choices, Tolerance::Exact, choose).in_place(&[1, 2])]
 }
 

@@ -1,4 +1,4 @@
-//! `Conv` in one to three dimensions with groups, strides and dilations, and `ConvInteger`, which is exact.
+//! `Conv` in one to three dimensions with groups, strides and dilations, and `ConvInteger` and `QLinearConv`, whose sums are exact.
 //!
 //! Two loops. With several output channels to a group, the windows are gathered into the right side of a matrix product (never as a whole, a
 //! strip at a time). With one or two (depthwise), each row of the output is summed up tap by tap, along the row.
@@ -9,8 +9,8 @@ use crate::epilogue::{Epilogue, STEPS};
 use crate::matmul::Byte;
 use crate::number::Number;
 use crate::product::{Left, Product, Right};
+use crate::requantise::{Finish, Line, Scales, by_line};
 use crate::settle::{CHUNK, kernel, needs};
-use crate::strided::count;
 use crate::table::{LATEST, Row, same, signature};
 use crate::window::Window;
 use std::ops::Range;
@@ -18,14 +18,18 @@ use sunmao_plugin_sdk::abi::{Requirements, Tolerance};
 use sunmao_plugin_sdk::{Call, Element, Kernel, Reader, Result};
 
 pub(crate) fn rows() -> Vec<Row> {
-    let mut integer = Vec::new();
+    let (mut integer, mut quantised) = (Vec::new(), Vec::new());
     for (x, w) in [(2, 2), (2, 3), (3, 2), (3, 3)] {
         integer.push(signature(&[x, w, x, w], &[6]));
+        quantised.extend([2, 3].map(|y| signature(&[x, 1, x, w, 1, w, 1, y, 6], &[y])));
     }
     vec![
-        Row::new("Conv", (1, LATEST), same(3, 1, &[1]), Tolerance::Accumulate(1.0), conv).epilogues(STEPS),
-        Row::new("Conv", (1, LATEST), same(3, 1, &[11, 10, 16]), Tolerance::Accumulate(1.0), conv),
-        Row::new("ConvInteger", (10, LATEST), integer, Tolerance::Exact, conv_integer),
+        Row::new("Conv", (1, LATEST), same(3, 1, &[1]), Tolerance::Accumulate(1.0), conv)
+            .epilogues(STEPS)
+            .explicit_pads(),
+        Row::new("Conv", (1, LATEST), same(3, 1, &[11, 10, 16]), Tolerance::Accumulate(1.0), conv).explicit_pads(),
+        Row::new("ConvInteger", (10, LATEST), integer, Tolerance::Exact, conv_integer).explicit_pads(),
+        Row::new("QLinearConv", (10, LATEST), quantised, Tolerance::Exact, qlinear_conv).explicit_pads(),
     ]
 }
 
@@ -41,8 +45,9 @@ struct Convolution {
 }
 
 impl Convolution {
-    fn of(op: Op<'_>) -> Result<Self> {
-        let (x, w) = (op.shape(0)?, op.shape(1)?);
+    /// With input and weights as those inputs of the operation.
+    fn of(op: Op<'_>, x: usize, w: usize) -> Result<Self> {
+        let (x, w) = (op.shape(x)?, op.shape(w)?);
         if x.len() < 3 || w.len() != x.len() {
             return Err(op.invalid(format_args!("shapes {x:?} and {w:?}")));
         }
@@ -248,7 +253,7 @@ impl Convolution {
 }
 
 fn conv(op: Op<'_>) -> Result<Box<dyn Kernel>> {
-    let shape = Convolution::of(op)?;
+    let shape = Convolution::of(op, 0, 1)?;
     dispatch!(op.input(0)?.dtype, floats, S => {
         type E<S> = <S as Stored>::Element;
         type V<S> = <S as Stored>::Value;
@@ -275,38 +280,51 @@ fn conv(op: Op<'_>) -> Result<Box<dyn Kernel>> {
     })
 }
 
-/// Padding counts as the zero point of the input, so it adds nothing.
 fn conv_integer(op: Op<'_>) -> Result<Box<dyn Kernel>> {
-    let shape = Convolution::of(op)?;
+    integer_convolution(op, [0, 2, 1, 3], None)
+}
+
+fn qlinear_conv(op: Op<'_>) -> Result<Box<dyn Kernel>> {
+    integer_convolution(op, [0, 2, 3, 5], Some([1, 4, 6]))
+}
+
+/// An exact convolution; padding counts as the zero point of the input, so it adds nothing. `inputs` are the input, its zero point, the weights and
+/// theirs; `scales` as [`Scales::of`] takes them, and then a bias may be input 8.
+fn integer_convolution(op: Op<'_>, inputs: [usize; 4], scales: Option<[usize; 3]>) -> Result<Box<dyn Kernel>> {
+    let [x, x_zero, w, w_zero] = inputs;
+    let shape = Convolution::of(op, x, w)?;
     let channels = shape.groups * shape.outputs;
-    let zero = |index: usize| op.optional(index).map_or(1, |operand| count(&dims(operand)));
-    let w_each = match (zero(2), zero(3)) {
-        (1, 1) => false,
-        (1, n) if n == channels => true,
-        _ => return Err(op.invalid("zero points are scalars, that of the weights one for each channel at most")),
-    };
-    let (x_byte, w_byte) = (Byte::of(op.input(0)?.dtype), Byte::of(op.input(1)?.dtype));
+    by_line(op, x_zero, 1, Line::Row)?;
+    let w_each = by_line(op, w_zero, channels, Line::Column)?;
+    let bias = scales.and_then(|_| op.optional(8)).map(dims);
+    if bias.as_ref().is_some_and(|bias| *bias != [channels]) {
+        return Err(op.invalid(format_args!("a bias of shape {bias:?} for {channels} channels")).at(8));
+    }
+    let scales = scales.map(|scales| Scales::of(op, scales, 1, channels)).transpose()?;
+    let (x_byte, w_byte) = (Byte::of(op.input(x)?.dtype), Byte::of(op.input(w)?.dtype));
     kernel(shape.requirements::<i32>(), move |bindings| {
-        let (x, w) = (bindings.input_bits::<u8>(0)?, bindings.input_bits::<u8>(1)?);
-        let zero_x = if bindings.has_input(2) { Some(bindings.input_bits::<u8>(2)?) } else { None };
-        let zero_w = if bindings.has_input(3) { Some(bindings.input_bits::<u8>(3)?) } else { None };
-        let output = bindings.output::<i32>(0)?;
+        let zero = |index: usize| bindings.has_input(index).then(|| bindings.input_bits::<u8>(index)).transpose();
+        let (zero_x, zero_w) = (zero(x_zero)?, zero(w_zero)?);
+        let (x, w) = (bindings.input_bits::<u8>(x)?, bindings.input_bits::<u8>(w)?);
+        let bias = bias.as_ref().map(|_| bindings.input::<i32>(8)).transpose()?;
+        let finish = Finish::bind(bindings, scales)?;
         Ok(Box::new(move |call: &Call| {
-            let (x, w, out) = (call.read(&x), call.read(&w), call.write(&output));
+            let (x, w) = (call.read(&x), call.read(&w));
             let plane = shape.window.output_len();
             let zero_x = zero_x.as_ref().map_or(0, |zero| x_byte.number(call.read(zero).get(0)));
             let zero_w = zero_w.as_ref().map(|zero| call.read(zero));
+            let bias = bias.as_ref().map(|bias| call.read(bias));
             let load_x = |e: u8| x_byte.number(e) - zero_x;
             let load_w = |channel: usize, e: u8| {
                 let at = if w_each { channel } else { 0 };
                 w_byte.number(e) - zero_w.as_ref().map_or(0, |zero| w_byte.number(zero.get(at)))
             };
             shape.run(call, &x, &w, load_x, load_w, |batch, channel, place, sums: &mut [i32]| {
-                let at = (batch * channels + channel) * plane + place;
-                let to = out.part(at..at + sums.len());
-                for (i, &sum) in sums.iter().enumerate() {
-                    to.set(i, sum);
+                if let Some(bias) = &bias {
+                    let bias = bias.get(channel);
+                    sums.iter_mut().for_each(|sum| *sum = sum.wrapping_add(bias));
                 }
+                finish.store(call, (batch * channels + channel) * plane + place, 0, channel, false, sums);
             });
             Ok(())
         }))

@@ -16,6 +16,7 @@ use sunmao_plugin_sdk::{Call, Kernel, Reader, Result};
 pub(crate) fn rows() -> Vec<Row> {
     let row = |dtypes: &[u16]| {
         Row::new("ConvTranspose", (1, LATEST), same(3, 1, dtypes), Tolerance::Accumulate(1.0), conv_transpose)
+            .explicit_pads()
     };
     vec![row(&[1]).epilogues(STEPS), row(&[11, 10, 16])]
 }

@@ -64,11 +64,38 @@ halves! {
     BF16 = bf16, 16;
 }
 
+plain! {
+    // Complex numbers of two doubles, which are only moved.
+    Wide128 = u128, 15;
+}
+
 pub(crate) const FLOATS: &[u16] = &[1, 11, 10, 16];
 pub(crate) const SIGNED: &[u16] = &[1, 11, 10, 16, 3, 5, 6, 7];
 pub(crate) const INTEGERS: &[u16] = &[2, 3, 4, 5, 6, 7, 12, 13];
 pub(crate) const NUMBERS: &[u16] = &[1, 11, 10, 16, 2, 3, 4, 5, 6, 7, 12, 13];
 pub(crate) const EVERY: &[u16] = &[1, 11, 10, 16, 2, 3, 4, 5, 6, 7, 12, 13, 9];
+/// 8-bit floats.
+pub(crate) const SMALL_FLOATS: &[u16] = &[17, 18, 19, 20];
+/// Types that moves of whole elements know: those of a byte or more.
+pub(crate) const MOVED: &[u16] = &[1, 11, 10, 16, 2, 3, 4, 5, 6, 7, 12, 13, 9, 14, 15, 17, 18, 19, 20, 24];
+/// Types that convert into each other.
+pub(crate) const REAL: &[u16] = &[1, 11, 10, 16, 2, 3, 4, 5, 6, 7, 12, 13, 9, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26];
+/// All that have a size.
+pub(crate) const SIZED: &[u16] =
+    &[1, 11, 10, 16, 2, 3, 4, 5, 6, 7, 12, 13, 9, 14, 15, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26];
+
+/// Bits of one element.
+pub(crate) fn bits(dtype: u16) -> u32 {
+    match dtype {
+        1 | 6 | 12 => 32,
+        7 | 11 | 13 | 14 => 64,
+        15 => 128,
+        4 | 5 | 10 | 16 => 16,
+        21..=23 => 4,
+        25 | 26 => 2,
+        _ => 8,
+    }
+}
 
 /// Runs `$body` with `$S` standing for the element type of code `$dtype`, one of those listed; anything else is unsupported.
 macro_rules! dispatch {
@@ -96,10 +123,11 @@ macro_rules! dispatch {
     // Moves of data look at the bits alone.
     ($dtype:expr, carriers, $S:ident => $body:expr) => {
         match $dtype {
-            2 | 3 | 9 => { type $S = $crate::element::U8; $body }
+            2 | 3 | 9 | 17..=20 | 24 => { type $S = $crate::element::U8; $body }
             4 | 5 | 10 | 16 => { type $S = $crate::element::U16; $body }
             1 | 6 | 12 => { type $S = $crate::element::U32; $body }
-            7 | 11 | 13 => { type $S = $crate::element::U64; $body }
+            7 | 11 | 13 | 14 => { type $S = $crate::element::U64; $body }
+            15 => { type $S = $crate::element::Wide128; $body }
             other => Err(sunmao_plugin_sdk::Error::unsupported(format!("element type {other} is not moved here"))),
         }
     };

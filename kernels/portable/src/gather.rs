@@ -1,7 +1,7 @@
 //! `Gather`, `GatherElements`, `GatherND`. An index is read once, checked, and only then used.
 
 use crate::arguments::Op;
-use crate::element::{EVERY, Stored, dispatch};
+use crate::element::{MOVED, Stored, dispatch};
 use crate::settle::{CHUNK, kernel, needs};
 use crate::strided::{Strided, count, dense_strides};
 use crate::table::{LATEST, Row, signature};
@@ -18,7 +18,7 @@ pub(crate) fn rows() -> Vec<Row> {
 }
 
 fn indexed(indices: &[u16]) -> Vec<Signature> {
-    EVERY.iter().flat_map(|&dtype| indices.iter().map(move |&index| signature(&[dtype, index], &[dtype]))).collect()
+    MOVED.iter().flat_map(|&dtype| indices.iter().map(move |&index| signature(&[dtype, index], &[dtype]))).collect()
 }
 
 /// A tensor of indices, of either integer type.

@@ -1,10 +1,11 @@
-//! `MatMul` with batch broadcasting, `Gemm`, and `MatMulInteger`, which is exact.
+//! `MatMul` with batch broadcasting, `Gemm`, and `MatMulInteger` and `QLinearMatMul`, whose sums are exact.
 
 use crate::arguments::Op;
 use crate::element::{Stored, dispatch};
 use crate::epilogue::{Epilogue, STEPS};
 use crate::number::Number;
 use crate::product::{Block, Left, Product, Right};
+use crate::requantise::{Finish, Line, Scales, by_line};
 use crate::strided::{Strided, broadcast_shape, broadcast_strides, count};
 use crate::table::{LATEST, Row, same, signature};
 use std::ops::Range;
@@ -14,9 +15,12 @@ use sunmao_plugin_sdk::{Call, Element, Kernel, Reader, Result};
 const DTYPES: &[u16] = &[1, 11, 10, 16, 6, 7, 12, 13];
 
 pub(crate) fn rows() -> Vec<Row> {
-    let mut integer = Vec::new();
+    let (mut integer, mut quantised) = (Vec::new(), Vec::new());
     for (a, b) in [(2, 2), (2, 3), (3, 2), (3, 3)] {
         integer.push(signature(&[a, b, a, b], &[6]));
+        for (scale, y) in [(1, 2), (1, 3), (10, 2), (10, 3), (16, 2), (16, 3)] {
+            quantised.push(signature(&[a, scale, a, b, scale, b, scale, y], &[y]));
+        }
     }
     vec![
         Row::new("MatMul", (1, LATEST), same(2, 1, &[1]), Tolerance::Accumulate(1.0), matmul).epilogues(STEPS),
@@ -24,6 +28,7 @@ pub(crate) fn rows() -> Vec<Row> {
         Row::new("Gemm", (7, LATEST), same(3, 1, &[1]), Tolerance::Accumulate(1.0), gemm).epilogues(STEPS),
         Row::new("Gemm", (7, LATEST), same(3, 1, &DTYPES[1..]), Tolerance::Accumulate(1.0), gemm),
         Row::new("MatMulInteger", (10, LATEST), integer, Tolerance::Exact, matmul_integer),
+        Row::new("QLinearMatMul", (10, LATEST), quantised, Tolerance::Exact, qlinear_matmul),
     ]
 }
 
@@ -42,9 +47,8 @@ struct Matrices {
 }
 
 impl Matrices {
-    /// The operands of a MatMul: vectors are matrices of one row or column, leading axes broadcast.
-    fn of(op: Op<'_>) -> Result<Self> {
-        let (mut a, mut b) = (op.shape(0)?, op.shape(1)?);
+    /// Operands of those shapes: vectors are matrices of one row or column, leading axes broadcast.
+    fn of(op: Op<'_>, mut a: Vec<usize>, mut b: Vec<usize>) -> Result<Self> {
         if a.is_empty() || b.is_empty() {
             return Err(op.invalid("an operand is a scalar"));
         }
@@ -161,7 +165,7 @@ impl Matrices {
 }
 
 fn matmul(op: Op<'_>) -> Result<Box<dyn Kernel>> {
-    let matrices = Matrices::of(op)?;
+    let matrices = Matrices::of(op, op.shape(0)?, op.shape(1)?)?;
     dispatch!(op.input(0)?.dtype, [F32, F64, F16, BF16, I32, I64, U32, U64], S => {
         type E<S> = <S as Stored>::Element;
         type V<S> = <S as Stored>::Value;
@@ -269,27 +273,30 @@ fn gemm(op: Op<'_>) -> Result<Box<dyn Kernel>> {
 }
 
 fn matmul_integer(op: Op<'_>) -> Result<Box<dyn Kernel>> {
-    let matrices = Matrices::of(op)?;
-    let (a_shape, b_shape) = (op.shape(0)?, op.shape(1)?);
-    let (a_rows, b_columns) = (a_shape[a_shape.len().saturating_sub(2)], b_shape[b_shape.len() - 1]);
-    // Of a zero point that differs by row or column, only the plain vector is taken.
-    let each = |index: usize, wanted: usize| match op.optional(index) {
-        Some(operand) => match count(&crate::arguments::dims(operand)) {
-            1 => Ok(false),
-            n if n == wanted && operand.shape.len() == 1 => Ok(true),
-            _ => Err(op.unsupported(format_args!("a zero point of shape {:?}", operand.shape)).at(index)),
-        },
-        None => Ok(false),
-    };
-    let (a_each, b_each) = (each(2, a_rows)?, each(3, b_columns)?);
-    let (a_byte, b_byte) = (Byte::of(op.input(0)?.dtype), Byte::of(op.input(1)?.dtype));
+    integer_product(op, [0, 2, 1, 3], None)
+}
+
+fn qlinear_matmul(op: Op<'_>) -> Result<Box<dyn Kernel>> {
+    integer_product(op, [0, 2, 3, 5], Some([1, 4, 6]))
+}
+
+/// An exact product. `inputs` are the left side, its zero point, the right side and its zero point; `scales` as [`Scales::of`] takes them.
+fn integer_product(op: Op<'_>, inputs: [usize; 4], scales: Option<[usize; 3]>) -> Result<Box<dyn Kernel>> {
+    let [a, a_zero, b, b_zero] = inputs;
+    let (a_shape, b_shape) = (op.shape(a)?, op.shape(b)?);
+    let matrices = Matrices::of(op, a_shape.clone(), b_shape.clone())?;
+    let a_rows = if a_shape.len() > 1 { a_shape[a_shape.len() - 2] } else { 1 };
+    let b_columns = if b_shape.len() > 1 { b_shape[b_shape.len() - 1] } else { 1 };
+    let (a_each, b_each) = (by_line(op, a_zero, a_rows, Line::Row)?, by_line(op, b_zero, b_columns, Line::Column)?);
+    let scales = scales.map(|scales| Scales::of(op, scales, a_rows, b_columns)).transpose()?;
+    let (a_byte, b_byte) = (Byte::of(op.input(a)?.dtype), Byte::of(op.input(b)?.dtype));
     crate::settle::kernel(matrices.product.requirements::<i32>(), move |bindings| {
-        let (a, b) = (bindings.input_bits::<u8>(0)?, bindings.input_bits::<u8>(1)?);
-        let zero_a = if bindings.has_input(2) { Some(bindings.input_bits::<u8>(2)?) } else { None };
-        let zero_b = if bindings.has_input(3) { Some(bindings.input_bits::<u8>(3)?) } else { None };
-        let output = bindings.output::<i32>(0)?;
+        let zero = |index: usize| bindings.has_input(index).then(|| bindings.input_bits::<u8>(index)).transpose();
+        let (zero_a, zero_b) = (zero(a_zero)?, zero(b_zero)?);
+        let (a, b) = (bindings.input_bits::<u8>(a)?, bindings.input_bits::<u8>(b)?);
+        let finish = Finish::bind(bindings, scales)?;
         Ok(Box::new(move |call: &Call| {
-            let (a, b, out) = (call.read(&a), call.read(&b), call.write(&output));
+            let (a, b) = (call.read(&a), call.read(&b));
             let zero_a = zero_a.as_ref().map(|zero| call.read(zero));
             let zero_b = zero_b.as_ref().map(|zero| call.read(zero));
             let load_a = |row: usize, e: u8| {
@@ -303,10 +310,7 @@ fn matmul_integer(op: Op<'_>) -> Result<Box<dyn Kernel>> {
             let Product { rows, columns, .. } = matrices.product;
             matrices.run(call, &a, &b, load_a, load_b, |batch, row, column, sums: &mut [i32]| {
                 let at = (batch * rows + row) * columns + column;
-                let to = out.part(at..at + sums.len());
-                for (i, &sum) in sums.iter().enumerate() {
-                    to.set(i, sum);
-                }
+                finish.store(call, at, row % a_rows, column, true, sums);
             });
             Ok(())
         }))
@@ -329,5 +333,11 @@ impl Byte {
     #[inline(always)]
     pub(crate) fn number(self, byte: u8) -> i32 {
         i32::from(byte ^ self.flip) - self.offset
+    }
+
+    /// The byte nearest to a whole number.
+    #[inline(always)]
+    pub(crate) fn saturated(self, number: f64) -> u8 {
+        (number + f64::from(self.offset)) as u8 ^ self.flip
     }
 }

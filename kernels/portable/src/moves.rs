@@ -1,7 +1,7 @@
 //! Operators that put elements elsewhere and change none: `Transpose`, `Slice`, `Expand`, `Tile`, `Concat`, `Split`, and the views as plain copies.
 
 use crate::arguments::Op;
-use crate::element::{EVERY, Stored, dispatch};
+use crate::element::{MOVED, SIZED, Stored, dispatch};
 use crate::number::Number;
 use crate::settle::{CHUNK, kernel, needs};
 use crate::strided::{Strided, broadcast_strides, count, dense_strides};
@@ -15,27 +15,27 @@ use sunmao_plugin_sdk::{Call, Kernel, Reader, Result, Writer};
 pub(crate) fn rows() -> Vec<Row> {
     let row = |name, since, signatures, prepare| Row::new(name, (since, LATEST), signatures, Tolerance::Exact, prepare);
     let mut rows = vec![
-        row("Transpose", 1, same(1, 1, EVERY), transpose),
-        row("DepthToSpace", 1, same(1, 1, EVERY), depth_to_space),
-        row("SpaceToDepth", 1, same(1, 1, EVERY), space_to_depth),
-        row("Concat", 4, same(1, 1, EVERY), concat),
-        row("Trilu", 14, shaped(1, &[7]), triangle),
+        row("Transpose", 1, same(1, 1, MOVED), transpose),
+        row("DepthToSpace", 1, same(1, 1, MOVED), depth_to_space),
+        row("SpaceToDepth", 1, same(1, 1, MOVED), space_to_depth),
+        row("Concat", 4, same(1, 1, MOVED), concat),
+        row("Trilu", 14, shaped(MOVED, 1, &[7]), triangle),
     ];
-    rows.push(row("Slice", 10, shaped(4, &[6, 7]), slice).constants(&[1, 2, 3, 4]));
-    rows.push(row("Split", 2, shaped(1, &[7]), split).constants(&[1]));
-    rows.push(row("Expand", 8, shaped(1, &[7]), expand));
-    rows.push(row("Tile", 6, shaped(1, &[7]), tile));
+    rows.push(row("Slice", 10, shaped(MOVED, 4, &[6, 7]), slice).constants(&[1, 2, 3, 4]));
+    rows.push(row("Split", 2, shaped(MOVED, 1, &[7]), split).constants(&[1]));
+    rows.push(row("Expand", 8, shaped(MOVED, 1, &[7]), expand));
+    rows.push(row("Tile", 6, shaped(MOVED, 1, &[7]), tile));
     for name in ["Reshape", "Squeeze", "Unsqueeze"] {
-        rows.push(row(name, 1, shaped(1, &[7]), copy).in_place(&[0]));
+        rows.push(row(name, 1, shaped(SIZED, 1, &[7]), copy).in_place(&[0]));
     }
-    rows.push(row("Flatten", 1, same(1, 1, EVERY), copy).in_place(&[0]));
+    rows.push(row("Flatten", 1, same(1, 1, SIZED), copy).in_place(&[0]));
     rows
 }
 
-/// Data of any type and `operands` integer operands behind it, all of one of the types.
-pub(crate) fn shaped(operands: usize, integers: &[u16]) -> Vec<Signature> {
+/// Data of one of the types and `operands` integer operands behind it, all of one of theirs.
+fn shaped(dtypes: &[u16], operands: usize, integers: &[u16]) -> Vec<Signature> {
     let mut all = Vec::new();
-    for &dtype in EVERY {
+    for &dtype in dtypes {
         for &integer in integers {
             let mut inputs = vec![dtype];
             inputs.extend(vec![integer; operands]);

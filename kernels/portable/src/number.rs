@@ -89,7 +89,12 @@ macro_rules! float {
             }
             fn modulo(self, other: Self) -> Option<Self> {
                 let rest = $fmod(self, other);
-                Some(if rest != 0.0 && (rest < 0.0) != (other < 0.0) { rest + other } else { rest })
+                // A zero has the sign of the divisor, as everything else.
+                Some(match rest {
+                    0.0 => (0.0 as $t).copysign(other),
+                    _ if (rest < 0.0) != (other < 0.0) => rest + other,
+                    _ => rest,
+                })
             }
             fn remainder(self, other: Self) -> Option<Self> {
                 Some($fmod(self, other))
@@ -215,4 +220,6 @@ integer! {
     i64, i64, true;
     u32, u64, false;
     u64, u64, false;
+    // Only moved, never computed with.
+    u128, u64, false;
 }

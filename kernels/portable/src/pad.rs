@@ -1,7 +1,7 @@
 //! `Pad` in all its modes, with negative pads too.
 
 use crate::arguments::{Op, dims};
-use crate::element::{EVERY, Stored, dispatch};
+use crate::element::{MOVED, Stored, dispatch};
 use crate::number::Number;
 use crate::settle::{kernel, needs};
 use crate::strided::{count, dense_strides};
@@ -12,7 +12,7 @@ use sunmao_plugin_sdk::abi::Tolerance;
 use sunmao_plugin_sdk::{Call, Kernel, Result};
 
 pub(crate) fn rows() -> Vec<Row> {
-    let signatures = EVERY.iter().flat_map(|&d| [6, 7].map(|axes| signature(&[d, 7, d, axes], &[d]))).collect();
+    let signatures = MOVED.iter().flat_map(|&d| [6, 7].map(|axes| signature(&[d, 7, d, axes], &[d]))).collect();
     vec![Row::new("Pad", (11, LATEST), signatures, Tolerance::Exact, pad).constants(&[1, 3])]
 }
 

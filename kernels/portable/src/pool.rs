@@ -13,9 +13,9 @@ use sunmao_plugin_sdk::{Call, Kernel, Reader, Result};
 pub(crate) fn rows() -> Vec<Row> {
     let largest = [1, 11, 10, 16, 2, 3].iter().map(|&dtype| signature(&[dtype], &[dtype, 7])).collect();
     vec![
-        Row::new("MaxPool", (1, LATEST), largest, Tolerance::Exact, pool),
-        Row::new("AveragePool", (1, LATEST), same(1, 1, FLOATS), Tolerance::Accumulate(1.0), pool),
-        Row::new("LpPool", (2, LATEST), same(1, 1, FLOATS), Tolerance::Approximate(1e-6), pool),
+        Row::new("MaxPool", (1, LATEST), largest, Tolerance::Exact, pool).explicit_pads(),
+        Row::new("AveragePool", (1, LATEST), same(1, 1, FLOATS), Tolerance::Accumulate(1.0), pool).explicit_pads(),
+        Row::new("LpPool", (2, LATEST), same(1, 1, FLOATS), Tolerance::Approximate(1e-6), pool).explicit_pads(),
     ]
 }
 

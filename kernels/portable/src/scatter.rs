@@ -2,7 +2,7 @@
 //! meet in one place.
 
 use crate::arguments::Op;
-use crate::element::{EVERY, NUMBERS, Stored, dispatch};
+use crate::element::{MOVED, NUMBERS, Stored, dispatch};
 use crate::gather::{Indices, Tuples, along};
 use crate::number::Number;
 use crate::settle::{alias, kernel, needs};
@@ -25,9 +25,9 @@ pub(crate) fn rows() -> Vec<Row> {
         Row::new("ScatterND", (11, LATEST), signatures(dtypes, &[7]), Tolerance::Exact, prepare).in_place(&[0])
     };
     vec![
-        elements(EVERY, scatter_elements).limit("reduction", named(&REDUCTIONS[..1])),
+        elements(MOVED, scatter_elements).limit("reduction", named(&REDUCTIONS[..1])),
         elements(NUMBERS, scatter_elements).limit("reduction", named(&REDUCTIONS)),
-        tuples(EVERY, scatter_nd).limit("reduction", named(&REDUCTIONS[..1])),
+        tuples(MOVED, scatter_nd).limit("reduction", named(&REDUCTIONS[..1])),
         tuples(NUMBERS, scatter_nd).limit("reduction", named(&REDUCTIONS)),
         Row::new("TensorScatter", (24, LATEST), tensor_scatter_signatures(), Tolerance::Exact, tensor_scatter)
             .in_place(&[0]),
@@ -35,13 +35,17 @@ pub(crate) fn rows() -> Vec<Row> {
 }
 
 fn tensor_scatter_signatures() -> Vec<sunmao_plugin_sdk::abi::Signature> {
-    EVERY.iter().map(|&d| signature(&[d, d, 7], &[d])).collect()
+    MOVED.iter().map(|&d| signature(&[d, d, 7], &[d])).collect()
+}
+
+/// Whether an update takes the place of what is there.
+fn replaces(op: Op<'_>) -> bool {
+    matches!(op.attributes().text("reduction"), "" | "none")
 }
 
 /// How an update meets what is there.
 fn reduction<V: Number>(op: Op<'_>) -> Result<fn(V, V) -> V> {
     Ok(match op.attributes().text("reduction") {
-        "" | "none" => |_, new| new,
         "add" => V::add,
         "mul" => V::mul,
         "max" => V::larger,
@@ -60,6 +64,15 @@ fn copied<S: Stored>(call: &Call, data: &Input<S::Element>, output: &Output<S::E
 }
 
 fn scatter_elements(op: Op<'_>) -> Result<Box<dyn Kernel>> {
+    if replaces(op) {
+        dispatch!(op.input(0)?.dtype, carriers, S => elements::<S>(op, |_, new| new))
+    } else {
+        dispatch!(op.input(0)?.dtype, numbers, S => elements::<S>(op, reduction(op)?))
+    }
+}
+
+/// Updates one by one, each at the place that its index names along the axis.
+fn elements<S: Stored>(op: Op<'_>, combine: fn(S::Value, S::Value) -> S::Value) -> Result<Box<dyn Kernel>> {
     let (shape, places) = (op.shape(0)?, op.shape(1)?);
     let axis = op.axis("axis", 0, shape.len())?;
     op.expect_input(2, &places)?;
@@ -69,28 +82,33 @@ fn scatter_elements(op: Op<'_>) -> Result<Box<dyn Kernel>> {
     let mut requirements = needs((count(&shape) + updates * 4) as u64, 1);
     requirements.in_place = vec![alias(0)];
     let index_type = op.input(1)?.dtype;
-    dispatch!(op.input(0)?.dtype, every, S => {
-        let combine = reduction::<<S as Stored>::Value>(op)?;
-        kernel(requirements, move |bindings| {
-            type E<S> = <S as Stored>::Element;
-            let (x, places) = (bindings.input::<E<S>>(0)?, Indices::bind(bindings, index_type, 1)?);
-            let (new, y) = (bindings.input::<E<S>>(2)?, bindings.output::<E<S>>(0)?);
-            Ok(Box::new(move |call: &Call| {
-                if !copied::<S>(call, &x, &y) {
-                    return Ok(());
-                }
-                let (new, y) = (call.read(&new), call.write(&y));
-                for at in 0..updates {
-                    let to = walk.offset(at) + places.get(call, at, length)? * stride;
-                    y.set(to, S::store(combine(S::load(y.get(to)), S::load(new.get(at)))));
-                }
-                Ok(())
-            }))
-        })
+    kernel(requirements, move |bindings| {
+        let (x, places) = (bindings.input_bits::<S::Element>(0)?, Indices::bind(bindings, index_type, 1)?);
+        let (new, y) = (bindings.input_bits::<S::Element>(2)?, bindings.output_bits::<S::Element>(0)?);
+        Ok(Box::new(move |call: &Call| {
+            if !copied::<S>(call, &x, &y) {
+                return Ok(());
+            }
+            let (new, y) = (call.read(&new), call.write(&y));
+            for at in 0..updates {
+                let to = walk.offset(at) + places.get(call, at, length)? * stride;
+                y.set(to, S::store(combine(S::load(y.get(to)), S::load(new.get(at)))));
+            }
+            Ok(())
+        }))
     })
 }
 
 fn scatter_nd(op: Op<'_>) -> Result<Box<dyn Kernel>> {
+    if replaces(op) {
+        dispatch!(op.input(0)?.dtype, carriers, S => blocks::<S>(op, |_, new| new))
+    } else {
+        dispatch!(op.input(0)?.dtype, numbers, S => blocks::<S>(op, reduction(op)?))
+    }
+}
+
+/// Updates block by block, each at the place that a tuple of indices names.
+fn blocks<S: Stored>(op: Op<'_>, combine: fn(S::Value, S::Value) -> S::Value) -> Result<Box<dyn Kernel>> {
     let (shape, places) = (op.shape(0)?, op.shape(1)?);
     let tuples = Tuples::of(op, 0, &places)?;
     let (&width, outer) = places.split_last().ok_or_else(|| op.invalid("indices without an axis").at(1))?;
@@ -101,28 +119,24 @@ fn scatter_nd(op: Op<'_>) -> Result<Box<dyn Kernel>> {
     let blocks = count(outer);
     let mut requirements = needs((count(&shape) + count(&expected) * 2) as u64, 1);
     requirements.in_place = vec![alias(0)];
-    dispatch!(op.input(0)?.dtype, every, S => {
-        let combine = reduction::<<S as Stored>::Value>(op)?;
-        kernel(requirements, move |bindings| {
-            type E<S> = <S as Stored>::Element;
-            let (x, places) = (bindings.input::<E<S>>(0)?, Indices::bind(bindings, 7, 1)?);
-            let (new, y) = (bindings.input::<E<S>>(2)?, bindings.output::<E<S>>(0)?);
-            let tuples = tuples.clone();
-            Ok(Box::new(move |call: &Call| {
-                if !copied::<S>(call, &x, &y) {
-                    return Ok(());
+    kernel(requirements, move |bindings| {
+        let (x, places) = (bindings.input_bits::<S::Element>(0)?, Indices::bind(bindings, 7, 1)?);
+        let (new, y) = (bindings.input_bits::<S::Element>(2)?, bindings.output_bits::<S::Element>(0)?);
+        let tuples = tuples.clone();
+        Ok(Box::new(move |call: &Call| {
+            if !copied::<S>(call, &x, &y) {
+                return Ok(());
+            }
+            let (new, y) = (call.read(&new), call.write(&y));
+            for at in 0..blocks {
+                let to = tuples.offset(call, &places, at)?;
+                for i in 0..tuples.block {
+                    let value = combine(S::load(y.get(to + i)), S::load(new.get(at * tuples.block + i)));
+                    y.set(to + i, S::store(value));
                 }
-                let (new, y) = (call.read(&new), call.write(&y));
-                for at in 0..blocks {
-                    let to = tuples.offset(call, &places, at)?;
-                    for i in 0..tuples.block {
-                        let value = combine(S::load(y.get(to + i)), S::load(new.get(at * tuples.block + i)));
-                        y.set(to + i, S::store(value));
-                    }
-                }
-                Ok(())
-            }))
-        })
+            }
+            Ok(())
+        }))
     })
 }
 

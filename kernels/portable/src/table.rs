@@ -1,6 +1,7 @@
 //! What the chip claims, and the way from an operation to its kernel: an operation is accepted by the row that covers it.
 
 use crate::arguments::{Op, dims};
+use crate::element::bits;
 use std::sync::OnceLock;
 use sunmao_plugin_sdk::abi::{Alias, Attribute, Kv, Operand, Operation, OperatorSupport, Signature, Tolerance};
 use sunmao_plugin_sdk::{Error, ErrorCode, Kernel, Result};
@@ -71,6 +72,11 @@ impl Row {
         self
     }
 
+    /// Padding comes in numbers, or is none: who asks for "SAME" is to work it out.
+    pub(crate) fn explicit_pads(self) -> Self {
+        self.limit("auto_pad", Attribute::Texts(vec!["NOTSET".into(), "VALID".into()]))
+    }
+
     /// The row in the ABI's words.
     pub(crate) fn support(&self) -> OperatorSupport {
         let mut ext = Vec::new();
@@ -139,6 +145,24 @@ pub(crate) fn table() -> &'static [Row] {
             crate::scatter::rows,
             crate::resize::rows,
             crate::quantise::rows,
+            crate::range::rows,
+            crate::reverse::rows,
+            crate::attention::rows,
+            crate::rotary::rows,
+            crate::linear_attention::rows,
+            crate::recurrent::rows,
+            crate::fourier::rows,
+            crate::einsum::rows,
+            crate::determinant::rows,
+            crate::block_matmul::rows,
+            crate::batch_statistics::rows,
+            crate::lp_normalise::rows,
+            crate::col2im::rows,
+            crate::unpool::rows,
+            crate::deform_conv::rows,
+            crate::grid_sample::rows,
+            crate::affine_grid::rows,
+            crate::regions::rows,
         ];
         families.iter().flat_map(|rows| rows()).collect()
     })
@@ -188,31 +212,23 @@ fn check_operand(op: Op<'_>, operand: &Operand) -> Result<()> {
     if operand.shape.len() > MAX_RANK {
         return Err(op.unsupported(format_args!("rank {} (at most {MAX_RANK})", operand.shape.len())));
     }
-    // Zero lengths count as one, so that strides stay in range as well.
-    let bytes = operand.shape.iter().try_fold(8u64, |bytes, &dim| bytes.checked_mul(u64::from(dim.max(1))));
-    let too_large = bytes.is_none_or(|bytes| bytes / 8 * u64::from(element_bytes(operand.dtype)) > OPERAND_BYTES_MAX);
-    if too_large {
+    // Zero lengths count as one, so that strides stay in range as well; and elements as a byte at least, for so they are counted.
+    let width = u64::from(bits(operand.dtype).max(8) / 8);
+    let bytes = operand.shape.iter().try_fold(width, |bytes, &dim| bytes.checked_mul(u64::from(dim.max(1))));
+    if bytes.is_none_or(|bytes| bytes > OPERAND_BYTES_MAX) {
         return Err(Error::new(
             ErrorCode::LimitExceeded,
             format!("{}: an operand of shape {:?} exceeds {OPERAND_BYTES_MAX} bytes", op.name(), operand.shape),
         ));
     }
     if let Some(literal) = &operand.literal {
-        let wanted: usize = dims(operand).iter().product::<usize>() * element_bytes(operand.dtype) as usize;
+        let elements: usize = dims(operand).iter().product();
+        let wanted = (elements * bits(operand.dtype) as usize).div_ceil(8);
         if literal.len() != wanted {
             return Err(op.invalid(format_args!("a literal of {} bytes where {wanted} belong", literal.len())));
         }
     }
     Ok(())
-}
-
-fn element_bytes(dtype: u16) -> u32 {
-    match dtype {
-        1 | 6 | 12 => 4,
-        7 | 11 | 13 => 8,
-        4 | 5 | 10 | 16 => 2,
-        _ => 1,
-    }
 }
 
 /// For each type of the list: that type for all inputs and all outputs.

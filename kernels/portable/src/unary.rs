@@ -2,11 +2,12 @@
 
 use crate::activation::{Function, Map, activation, map};
 use crate::arguments::Op;
-use crate::element::{EVERY, FLOATS, INTEGERS, NUMBERS, SIGNED, Stored, dispatch};
+use crate::element::{FLOATS, INTEGERS, NUMBERS, SIGNED, SIZED, SMALL_FLOATS, Stored, bits, dispatch};
 use crate::number::Number;
 use crate::settle::{CHUNK, alias, kernel, needs};
-use crate::strided::count;
+use crate::strided::{Strided, count};
 use crate::table::{LATEST, Row, same, signature};
+use crate::wide::source;
 use std::sync::Arc;
 use sunmao_plugin_sdk::abi::Tolerance;
 use sunmao_plugin_sdk::{Call, Input, Kernel, Output, Result};
@@ -47,10 +48,13 @@ const ROUNDED: &[(&str, u16)] = &[
     ("HardSwish", 14),
 ];
 
+/// Bytes that are copied at a time, at least.
+const COPIED: usize = 4096;
+
 pub(crate) fn rows() -> Vec<Row> {
     let mut rows = Vec::new();
     for &(name, since) in EXACT {
-        let dtypes = if name == "Shrink" { &[1, 11, 10, 16, 2, 3, 4, 5, 6, 12] } else { FLOATS };
+        let dtypes = if name == "Shrink" { NUMBERS } else { FLOATS };
         rows.push(Row::new(name, (since, LATEST), same(1, 1, dtypes), Tolerance::Exact, unary).in_place(&[0]));
     }
     for &(name, since) in ROUNDED {
@@ -70,10 +74,10 @@ pub(crate) fn rows() -> Vec<Row> {
     rows.push(Row::new("Clip", (11, LATEST), same(3, 1, NUMBERS), Tolerance::Exact, clip_operator).in_place(&[0]));
     rows.push(Row::new("Not", (1, LATEST), same(1, 1, &[9]), Tolerance::Exact, unary).in_place(&[0]));
     rows.push(Row::new("BitwiseNot", (18, LATEST), same(1, 1, INTEGERS), Tolerance::Exact, unary).in_place(&[0]));
-    let to_bool = || FLOATS.iter().map(|&dtype| signature(&[dtype], &[9])).collect();
+    let to_bool = || [FLOATS, SMALL_FLOATS].concat().iter().map(|&dtype| signature(&[dtype], &[9])).collect();
     rows.push(Row::new("IsNaN", (9, LATEST), to_bool(), Tolerance::Exact, classify));
     rows.push(Row::new("IsInf", (10, LATEST), to_bool(), Tolerance::Exact, classify));
-    rows.push(Row::new("Identity", (1, LATEST), same(1, 1, EVERY), Tolerance::Exact, copy).in_place(&[0]));
+    rows.push(Row::new("Identity", (1, LATEST), same(1, 1, SIZED), Tolerance::Exact, copy).in_place(&[0]));
     rows
 }
 
@@ -172,20 +176,25 @@ fn classify(op: Op<'_>) -> Result<Box<dyn Kernel>> {
     let wants = |key: &str| op.attributes().integer(key).unwrap_or(1) != 0;
     let (negative, positive) = (wants("detect_negative"), wants("detect_positive"));
     let nan = op.name() == "IsNaN";
-    dispatch!(op.input(0)?.dtype, floats, S => {
-        type V<S> = <S as Stored>::Value;
-        kernel(needs(count(&shape) as u64, count(&shape).div_ceil(CHUNK)), move |bindings| {
-            let (x, y) = (bindings.input::<<S as Stored>::Element>(0)?, bindings.output::<u8>(0)?);
-            Ok(Box::new(move |call: &Call| {
-                let (x, y) = (call.read(&x), call.write(&y));
-                for i in call.share(y.len(), CHUNK) {
-                    let value = S::load(x.get(i));
-                    let infinite = (positive && value == V::<S>::HIGHEST) || (negative && value == V::<S>::LOWEST);
-                    y.set(i, u8::from(if nan { value.is_nan() } else { infinite }));
+    let (dtype, elements) = (op.input(0)?.dtype, count(&shape));
+    let walk = Strided::new(&[elements], &[1], 0);
+    kernel(needs(elements as u64 * 2, elements.div_ceil(CHUNK)), move |bindings| {
+        let (x, y) = (source(bindings, dtype, 0)?, bindings.output::<u8>(0)?);
+        Ok(Box::new(move |call: &Call| {
+            let y = call.write(&y);
+            let (mut wide, mut numbers) = (x.chunk(), [0.0; CHUNK]);
+            let share = call.share(elements, CHUNK);
+            for at in share.clone().step_by(CHUNK) {
+                let n = CHUNK.min(share.end - at);
+                x.load(call, &walk, 0, at, n, &mut wide);
+                wide.reals(n, &mut numbers);
+                for (i, &value) in numbers[..n].iter().enumerate() {
+                    let infinite = (positive && value == f64::INFINITY) || (negative && value == f64::NEG_INFINITY);
+                    y.set(at + i, u8::from(if nan { value.is_nan() } else { infinite }));
                 }
-                Ok(())
-            }))
-        })
+            }
+            Ok(())
+        }))
     })
 }
 
@@ -195,18 +204,19 @@ pub(crate) fn copy(op: Op<'_>) -> Result<Box<dyn Kernel>> {
     if elements != count(&op.output_shape(0)?) {
         return Err(op.invalid("input and output differ in their number of elements"));
     }
-    let mut requirements = needs(elements as u64, elements.div_ceil(CHUNK));
+    let width = bits(op.input(0)?.dtype);
+    if width != bits(op.output(0)?.dtype) {
+        return Err(op.invalid("input and output differ in the size of their elements"));
+    }
+    let bytes = (elements * width as usize).div_ceil(8);
+    let mut requirements = needs(bytes as u64 / 4, bytes.div_ceil(COPIED));
     requirements.in_place = vec![alias(0)];
-    dispatch!(op.input(0)?.dtype, carriers, S => {
-        kernel(requirements, move |bindings| {
-            type E<S> = <S as Stored>::Element;
-            let (x, y) = (bindings.input_bits::<E<S>>(0)?, bindings.output_bits::<E<S>>(0)?);
-            Ok(Box::new(move |call: &Call| {
-                let (x, y) = (call.read(&x), call.write(&y));
-                let share = call.share(y.len(), CHUNK);
-                y.part(share.clone()).copy_from(x.part(share));
-                Ok(())
-            }))
-        })
+    kernel(requirements, move |bindings| {
+        let (x, y) = (bindings.input_bytes(0)?, bindings.output_bytes(0)?);
+        Ok(Box::new(move |call: &Call| {
+            let share = call.share(bytes, COPIED);
+            call.write(&y).part(share.clone()).copy_from(call.read(&x).part(share));
+            Ok(())
+        }))
     })
 }

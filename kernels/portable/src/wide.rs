@@ -4,6 +4,7 @@
 //! follows ONNX's casts: floats to integers cut the fraction and saturate, integers to narrower ones wrap, a boolean asks for not zero.
 
 use crate::element::{Bool, Stored, dispatch};
+use crate::narrow::{self, Rounding};
 use crate::number::Number;
 use crate::settle::CHUNK;
 use crate::strided::Strided;
@@ -34,11 +35,27 @@ pub(crate) trait Sink: Send + Sync {
 
 /// Input `index` as a source.
 pub(crate) fn source(bindings: &Bindings<'_>, dtype: u16, index: usize) -> Result<Box<dyn Source>> {
+    if narrow::covers(dtype) {
+        return narrow::source(bindings, dtype, index);
+    }
     dispatch!(dtype, every, S => Ok(Box::new(Typed::<S, _>(bindings.input::<<S as Stored>::Element>(index)?, std::marker::PhantomData))))
 }
 
 /// Output `index` as a sink.
 pub(crate) fn sink(bindings: &Bindings<'_>, dtype: u16, index: usize) -> Result<Box<dyn Sink>> {
+    rounding_sink(bindings, dtype, index, Rounding::DEFAULT)
+}
+
+/// Output `index` as a sink that rounds to small floats in that way. Elements that share a byte must be stored from the start of one on.
+pub(crate) fn rounding_sink(
+    bindings: &Bindings<'_>,
+    dtype: u16,
+    index: usize,
+    rounding: Rounding,
+) -> Result<Box<dyn Sink>> {
+    if narrow::covers(dtype) {
+        return narrow::sink(bindings, dtype, index, rounding);
+    }
     dispatch!(dtype, every, S => Ok(Box::new(Typed::<S, _>(bindings.output::<<S as Stored>::Element>(index)?, std::marker::PhantomData))))
 }
 

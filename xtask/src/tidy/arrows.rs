@@ -6,8 +6,10 @@ use super::source::Source;
 /// The rooms in the order in which a request and a model walk them. `config`, `telemetry` and `memory` lie under all others.
 const ORDER: &[&str] = &[
     "cli",
+    "conformance",
     "api",
     "catalog",
+    "package",
     "formats",
     "session",
     "program",

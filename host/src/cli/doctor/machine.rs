@@ -1,14 +1,14 @@
 //! Processor, memory, address space, kernel.
 
+use super::super::assemble::instances_max;
 use super::Findings;
-use crate::memory::{Mapping, Region, available_bytes};
+use crate::memory::{Mapping, Region, address_space_bytes, available_bytes};
+use crate::plugin::INSTANCE_ADDRESS_BYTES;
 use std::fs;
 
 const AREA: &str = "machine";
 /// Below this not even small models load.
 const LITTLE_BYTES: u64 = 512 << 20;
-/// Address space of one plugin instance: 4 GiB and its guard.
-const INSTANCE_BYTES: u64 = (4 << 30) + (32 << 20);
 /// Connections, plugins, models and the cache want this many at least.
 const FEW_FILES: u64 = 1024;
 
@@ -110,9 +110,16 @@ fn memory(findings: &mut Findings) {
 }
 
 fn address_space(findings: &mut Findings, threads: usize) {
-    let bytes = INSTANCE_BYTES * threads as u64;
-    let text = format!("{:.0} GiB of address space for {threads} plugin instances", bytes as f64 / f64::from(1 << 30));
-    match Mapping::reserve(bytes) {
+    let gib = |bytes: u64| format!("{:.0} GiB", bytes as f64 / f64::from(1 << 30));
+    let (space, each) = (address_space_bytes(), INSTANCE_ADDRESS_BYTES);
+    let needed = each * threads as u64;
+    let text = format!(
+        "{} of address space for {threads} plugin instances, of {} there are: at most {} instances of a model",
+        gib(needed),
+        gib(space),
+        instances_max(space)
+    );
+    match Mapping::reserve(needed) {
         Ok(_) => findings.fine(AREA, text),
         Err(error) => findings.wrong(
             AREA,
@@ -123,11 +130,8 @@ fn address_space(findings: &mut Findings, threads: usize) {
     if let Some(limit) = limit("Max address space") {
         findings.note(
             AREA,
-            format!("address space is limited to {} GiB", limit >> 30),
-            format!(
-                "`ulimit -v unlimited`: each model takes {:.0} GiB of it per thread",
-                INSTANCE_BYTES as f64 / f64::from(1 << 30)
-            ),
+            format!("address space is limited to {}", gib(limit)),
+            format!("`ulimit -v unlimited`: each model takes {} of it per thread", gib(each)),
         );
     }
 }

@@ -66,8 +66,8 @@ impl Findings {
     }
 
     fn failed(&mut self, area: &'static str, failure: &Failure) {
-        let remedy = if failure.help().is_empty() { "the line above says what to change" } else { failure.help() };
-        self.wrong(area, failure.message().split_whitespace().collect::<Vec<_>>().join(" "), remedy);
+        debug_assert!(!failure.help().is_empty(), "{failure}");
+        self.wrong(area, failure.message().split_whitespace().collect::<Vec<_>>().join(" "), failure.help());
     }
 
     fn count(&self, grade: Grade) -> usize {

@@ -54,8 +54,10 @@ fn typed_fields_become_little_endian_literals() {
     assert_eq!(bytes(tensor("w", 9, &[2]).bytes(5, packed(&[1, 0]))), [1, 0]);
     assert_eq!(bytes(tensor("w", 11, &[1]).bytes(10, 1.5f64.to_le_bytes())), 1.5f64.to_le_bytes());
     assert_eq!(bytes(tensor("w", 12, &[1]).bytes(11, packed(&[9]))), [9, 0, 0, 0]);
-    // Two elements of four bits share an entry, the first in the low half.
+    // Two elements of four bits share an entry, the first in the low half; of two bits four do.
     assert_eq!(bytes(tensor("w", 21, &[3]).bytes(5, packed(&[0x21, 0x03]))), [0x21, 0x03]);
+    assert_eq!(bytes(tensor("w", 26, &[5]).bytes(5, packed(&[0xe4, 0x03]))), [0xe4, 0x03]);
+    assert_eq!(bytes(tensor("w", 24, &[2]).bytes(5, packed(&[127, 254]))), [127, 254]);
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! The table is a promise: for every row, every signature and both ends of its range of revisions, a sample operation is accepted and runs.
 
-use crate::harness::{Case, Tensor, element_bytes};
+use crate::harness::{Case, Tensor, dense_bytes};
 use sunmao_plugin_sdk::abi::{Attribute, OperatorSupport, Signature};
 
 /// Zeros of a type; as numbers they are valid in every operator.
 fn zeros(dtype: u16, shape: &[usize]) -> Tensor {
-    Tensor { dtype, shape: shape.to_vec(), bytes: vec![0; shape.iter().product::<usize>() * element_bytes(dtype)] }
+    Tensor { dtype, shape: shape.to_vec(), bytes: vec![0; dense_bytes(dtype, shape)] }
 }
 
 /// Ones, for divisors.
@@ -30,6 +30,80 @@ fn integers(dtype: u16, values: &[i64]) -> Tensor {
     }
 }
 
+/// A single number.
+fn scalar(dtype: u16, value: i64) -> Tensor {
+    Tensor { shape: vec![], ..integers(dtype, &[value]) }
+}
+
+/// Operators over sequences.
+fn sequence_sample(case: Case, op: &str, types: &Signature) -> Case {
+    let (input, output) = (&types.inputs, &types.outputs);
+    let zero = |i: usize, shape: &[usize]| zeros(input[i], shape);
+    match op {
+        "Attention" => {
+            let case = case.input(zero(0, &[1, 2, 3, 4])).input(zero(1, &[1, 2, 5, 4])).input(zero(2, &[1, 2, 5, 4]));
+            let case = case.input(zero(3, &[3, 5])).absent().absent().input(Tensor::i64(&[1], &[4]));
+            case.output(output[0], &[1, 2, 3, 4])
+        }
+        "RotaryEmbedding" => {
+            let case = case.input(zero(0, &[1, 2, 3, 4])).input(zero(1, &[5, 2])).input(zero(2, &[5, 2]));
+            case.input(zero(3, &[1, 3])).output(output[0], &[1, 2, 3, 4])
+        }
+        "LinearAttention" => {
+            let case = case.integer("q_num_heads", 2).integer("kv_num_heads", 2);
+            let case = (0..3).fold(case, |case, i| case.input(zero(i, &[1, 3, 4]))).input(zero(3, &[1, 2, 2, 2]));
+            let case = case.input(zero(4, &[1, 3, 2])).input(zero(5, &[1, 3, 2]));
+            case.output(output[0], &[1, 3, 4]).output(output[1], &[1, 2, 2, 2])
+        }
+        "RNN" | "GRU" | "LSTM" => {
+            let rows = 2 * [("RNN", 1), ("GRU", 3), ("LSTM", 4)].iter().find(|(name, _)| *name == op).unwrap().1;
+            let case = case.input(zero(0, &[2, 1, 3])).input(zero(1, &[1, rows, 3])).input(zero(2, &[1, rows, 2]));
+            let case = case.input(zero(3, &[1, 2 * rows])).input(zero(4, &[1])).input(zero(5, &[1, 1, 2]));
+            let case = if op == "LSTM" { case.input(zero(6, &[1, 1, 2])).input(zero(7, &[1, 6])) } else { case };
+            case.output(output[0], &[2, 1, 1, 2]).output(output[0], &[1, 1, 2])
+        }
+        "DFT" => {
+            let case = case.input(zero(0, &[1, 4, 1])).constant(scalar(input[1], 4)).constant(scalar(7, 1));
+            case.output(output[0], &[1, 4, 2])
+        }
+        "STFT" => {
+            let case = case.input(zero(0, &[1, 8, 1])).constant(scalar(input[1], 2)).input(zero(2, &[4]));
+            case.constant(scalar(input[3], 4)).output(output[0], &[1, 3, 3, 2])
+        }
+        _ => unreachable!("no sample of {op}"),
+    }
+}
+
+/// Operators over pictures that name their places.
+fn picture_sample(case: Case, op: &str, types: &Signature) -> Case {
+    let (input, output) = (&types.inputs, &types.outputs);
+    let zero = |i: usize, shape: &[usize]| zeros(input[i], shape);
+    match op {
+        "Col2Im" => {
+            let case = case.input(zero(0, &[1, 4, 4])).constant(integers(7, &[3, 3])).constant(integers(7, &[2, 2]));
+            case.output(output[0], &[1, 1, 3, 3])
+        }
+        "MaxUnpool" => {
+            let case = case.integers("kernel_shape", &[2]).input(zero(0, &[1, 1, 2])).input(zero(1, &[1, 1, 2]));
+            case.input(zero(2, &[3])).output(output[0], &[1, 1, 3])
+        }
+        "DeformConv" => {
+            let case = case.input(zero(0, &[1, 1, 3, 3])).input(zero(1, &[1, 1, 2, 2])).input(zero(2, &[1, 8, 2, 2]));
+            case.input(zero(3, &[1])).input(zero(4, &[1, 4, 2, 2])).output(output[0], &[1, 1, 2, 2])
+        }
+        "GridSample" => {
+            case.input(zero(0, &[1, 1, 2, 2])).input(zero(1, &[1, 3, 1, 2])).output(output[0], &[1, 1, 3, 1])
+        }
+        "AffineGrid" => case.input(zero(0, &[1, 2, 3])).input(zero(1, &[4])).output(output[0], &[1, 2, 2, 2]),
+        "RoiAlign" => {
+            let case = case.input(zero(0, &[1, 1, 3, 3])).input(zero(1, &[1, 4])).input(zero(2, &[1]));
+            case.output(output[0], &[1, 1, 1, 1])
+        }
+        "MaxRoiPool" => case.input(zero(0, &[1, 1, 3, 3])).input(zero(1, &[1, 5])).output(output[0], &[1, 1, 2, 2]),
+        _ => unreachable!("no sample of {op}"),
+    }
+}
+
 fn sample(op: &str, revision: u16, types: &Signature) -> Case {
     let case = Case::new(op, revision);
     let (input, output) = (&types.inputs, &types.outputs);
@@ -48,6 +122,19 @@ fn sample(op: &str, revision: u16, types: &Signature) -> Case {
         "Where" => case.input(first(&[2])).input(zero(1, &[2])).input(zero(2, &[1])).output(output[0], &[2]),
         "Clip" => case.input(first(&[4])).constant(zero(1, &[])).input(zero(2, &[])).output(output[0], &[4]),
         "Cast" => case.integer("to", output[0].into()).input(first(&[2, 3])).output(output[0], &[2, 3]),
+        "Range" => case.input(first(&[])).input(zero(1, &[])).input(ones(input[2], &[])).output(output[0], &[3]),
+        "ReverseSequence" => case.input(first(&[3, 2, 2])).input(zero(1, &[2])).output(output[0], &[3, 2, 2]),
+        "QLinearMatMul" | "QLinearConv" => {
+            let shapes: [&[usize]; 2] =
+                if op == "QLinearConv" { [&[1, 2, 5], &[4, 2, 3]] } else { [&[1, 3, 5], &[5, 3]] };
+            let case = case.input(first(shapes[0])).input(ones(input[1], &[])).input(zero(2, &[]));
+            let case = case.input(zero(3, shapes[1])).input(ones(input[4], &[])).input(zero(5, &[]));
+            let case = case.input(ones(input[6], &[])).input(zero(7, &[]));
+            if op == "QLinearConv" {
+                return case.input(zero(8, &[4])).output(output[0], &[1, 4, 3]);
+            }
+            case.output(output[0], &[1, 3, 3])
+        }
         name if name.starts_with("Reduce") => {
             let case = case.integer("keepdims", 1).input(first(&[2, 3]));
             case.constant(integers(input[1], &[-1])).output(output[0], &[2, 1])
@@ -80,6 +167,19 @@ fn sample(op: &str, revision: u16, types: &Signature) -> Case {
             (1..5).fold(case, |case, i| case.input(zero(i, &[4]))).output(output[0], &[2, 4, 3])
         }
         "LRN" => case.integer("size", 3).input(first(&[1, 4, 3])).output(output[0], &[1, 4, 3]),
+        "Attention" | "RotaryEmbedding" | "LinearAttention" | "RNN" | "GRU" | "LSTM" | "DFT" | "STFT" => {
+            sequence_sample(case, op, types)
+        }
+        "Col2Im" | "MaxUnpool" | "DeformConv" | "GridSample" | "AffineGrid" | "RoiAlign" | "MaxRoiPool" => {
+            picture_sample(case, op, types)
+        }
+        "Det" => case.input(first(&[2, 3, 3])).output(output[0], &[2]),
+        "Einsum" => case.text("equation", "ij->ji").input(first(&[2, 3])).output(output[0], &[3, 2]),
+        "sunmao.QMatMul" => {
+            let bytes = [18 * 8, 144, 176, 210, 34 * 8][usize::from(input[1] - 0x100)];
+            let weights = Tensor { dtype: input[1], shape: vec![3, 256], bytes: vec![0; 3 * bytes] };
+            case.input(first(&[2, 256])).constant(weights).input(zero(2, &[3])).output(output[0], &[2, 3])
+        }
         "MatMul" | "MatMulInteger" => case.input(first(&[3, 4])).input(zero(1, &[4, 5])).output(output[0], &[3, 5]),
         "Gemm" => case.input(first(&[3, 4])).input(zero(1, &[4, 5])).input(zero(2, &[5])).output(output[0], &[3, 5]),
         "Conv" => {

@@ -103,7 +103,8 @@ impl Case {
     pub(crate) fn constant(mut self, tensor: Tensor) -> Self {
         let mut operand = operand(tensor.dtype, &tensor.shape);
         operand.constant = true;
-        operand.literal = (tensor.bytes.len() <= 4096).then(|| tensor.bytes.clone());
+        // Blocks never come with one.
+        operand.literal = (tensor.bytes.len() <= 4096 && tensor.dtype < 0x100).then(|| tensor.bytes.clone());
         self.operation.inputs.push(Some(operand));
         self.inputs.push(Some(tensor));
         self
@@ -165,7 +166,7 @@ impl Case {
         for (index, operand) in self.operation.outputs.iter().enumerate() {
             let Some(operand) = operand else { continue };
             let shape: Vec<_> = operand.shape.iter().map(|&dim| dim as usize).collect();
-            let bytes = shape.iter().product::<usize>() * element_bytes(operand.dtype);
+            let bytes = dense_bytes(operand.dtype, &shape);
             let shared = alias.filter(|alias| alias.output as usize == index);
             let at = match shared {
                 Some(alias) => input_places[alias.input as usize].expect("an alias of an input that is there"),
@@ -242,11 +243,16 @@ fn view(operand: &Operand, at: usize) -> View {
     }
 }
 
-pub(crate) fn element_bytes(dtype: u16) -> usize {
-    match dtype {
-        1 | 6 | 12 => 4,
-        7 | 11 | 13 => 8,
-        4 | 5 | 10 | 16 => 2,
-        _ => 1,
-    }
+/// Bytes of a dense tensor.
+pub(crate) fn dense_bytes(dtype: u16, shape: &[usize]) -> usize {
+    let bits = match dtype {
+        1 | 6 | 12 => 32,
+        7 | 11 | 13 | 14 => 64,
+        15 => 128,
+        4 | 5 | 10 | 16 => 16,
+        21..=23 => 4,
+        25 | 26 => 2,
+        _ => 8,
+    };
+    (shape.iter().product::<usize>() * bits).div_ceil(8)
 }

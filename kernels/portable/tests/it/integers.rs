@@ -101,3 +101,63 @@ fn integer_convolution_pads_with_the_zero_point() {
         assert_eq!(got, plane.repeat(outputs));
     }
 }
+
+/// Scaled, rounded half to even, shifted and saturated, as the operator's definition has it.
+fn requantised(sum: i32, factor: f32, zero: i32) -> u8 {
+    ((f64::from(sum) * f64::from(factor)).round_ties_even() as i32 + zero).clamp(0, 255) as u8
+}
+
+#[test]
+fn quantised_products_round_once() {
+    let mut seeded = Seeded::new(81);
+    for (m, n, k) in [(1, 20, 7), (6, 19, 33)] {
+        let (a, b) = (seeded.bytes(&[m, k]), Tensor { dtype: 3, ..seeded.bytes(&[k, n]) });
+        let scales: Vec<f32> = (0..n).map(|j| 0.01 + j as f32 / 1024.0).collect();
+        let (x, y) = (a.to_u8(), b.to_i8());
+        let wanted: Vec<u8> = indices(&[m, n])
+            .iter()
+            .map(|at| {
+                let term = |l: usize| (i32::from(x[at[0] * k + l]) - 100) * i32::from(y[l * n + at[1]]);
+                requantised((0..k).map(term).sum(), 0.5f32 * scales[at[1]] / 3.0, 128)
+            })
+            .collect();
+        let case = Case::new("QLinearMatMul", 21)
+            .input(a)
+            .input(Tensor::f32(&[], &[0.5]))
+            .input(Tensor::u8(&[], &[100]))
+            .input(b)
+            .input(Tensor::f32(&[n], &scales))
+            .input(Tensor::i8(&[], &[0]))
+            .input(Tensor::f32(&[], &[3.0]))
+            .input(Tensor::u8(&[], &[128]));
+        assert_eq!(case.output(2, &[m, n]).run()[0].to_u8(), wanted);
+    }
+}
+
+#[test]
+fn quantised_convolutions_have_scales_by_channel_and_a_bias() {
+    for outputs in [1, 4] {
+        let x = Tensor::u8(&[1, 1, 3, 3], &[2, 3, 4, 5, 6, 7, 8, 9, 10]);
+        let w = Tensor::u8(&[outputs, 1, 2, 2], &vec![1; 4 * outputs]);
+        let scales: Vec<f32> = (1..=outputs).map(|channel| channel as f32 * 0.125).collect();
+        let bias: Vec<i32> = (0..outputs as i32).map(|channel| channel * 100 - 3).collect();
+        let case = Case::new("QLinearConv", 10)
+            .input(x)
+            .input(Tensor::f32(&[], &[2.0]))
+            .input(Tensor::u8(&[], &[1]))
+            .input(w)
+            .input(Tensor::f32(&[outputs], &scales))
+            .input(Tensor::u8(&[], &[0]))
+            .input(Tensor::f32(&[], &[0.5]))
+            .input(Tensor::u8(&[], &[7]))
+            .input(Tensor::i32(&[outputs], &bias));
+        let wanted: Vec<u8> = (0..outputs)
+            .flat_map(|channel| {
+                let factor = 2.0 * scales[channel] / 0.5;
+                let bias = bias[channel];
+                [12, 16, 24, 28].map(move |sum| requantised(sum + bias, factor, 7))
+            })
+            .collect();
+        assert_eq!(case.output(2, &[1, outputs, 2, 2]).run()[0].to_u8(), wanted);
+    }
+}

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod attention;
 mod claims;
 mod convolutions;
 mod elementwise;
@@ -10,8 +11,13 @@ mod indexing;
 mod integers;
 mod matrices;
 mod moves;
+mod narrow;
 mod normalisations;
 mod oracle;
+mod places;
 mod pools;
+mod recurrent;
 mod reductions;
 mod resizing;
+mod spectral;
+mod sums;

@@ -183,3 +183,26 @@ fn depth_and_space_undo_each_other() {
     let back = Case::new("SpaceToDepth", 13).integer("blocksize", 2).input(wide).output(7, &[2, 8, 2, 3]).run();
     assert_eq!(back[0], x);
 }
+
+#[test]
+fn sequences_turn_round_as_far_as_they_are_long() {
+    let x = Tensor::f32(&[4, 2], &[0.0, 10.0, 1.0, 11.0, 2.0, 12.0, 3.0, 13.0]);
+    let case = |batch: i64, time: i64, lengths: &[i64]| {
+        let case = Case::new("ReverseSequence", 10).integer("batch_axis", batch).integer("time_axis", time);
+        case.input(x.clone()).input(Tensor::i64(&[lengths.len()], lengths)).output(1, &[4, 2])
+    };
+    assert_eq!(case(1, 0, &[3, 0]).run()[0].to_f32(), [2.0, 10.0, 1.0, 11.0, 0.0, 12.0, 3.0, 13.0]);
+    assert_eq!(case(0, 1, &[1, 2, 0, 2]).run()[0].to_f32(), [0.0, 10.0, 11.0, 1.0, 2.0, 12.0, 13.0, 3.0]);
+    assert!(case(1, 0, &[5, 0]).try_run().is_err(), "longer than the axis");
+}
+
+#[test]
+fn ranges_do_not_add_up_their_steps() {
+    let single = |value: f32| Tensor::f32(&[], &[value]);
+    let case = Case::new("Range", 27).input(single(0.0)).input(single(1000.0)).input(single(0.1)).output(1, &[10000]);
+    let got = case.run()[0].to_f32();
+    assert_eq!(got[9999], (9999.0 * f64::from(0.1f32)) as f32);
+    let single = |value: i32| Tensor::i32(&[], &[value]);
+    let case = Case::new("Range", 11).input(single(10)).input(single(4)).input(single(-2)).output(6, &[3]);
+    assert_eq!(case.run()[0].to_i32(), [10, 8, 6]);
+}
