@@ -12,6 +12,7 @@ use std::process::Command;
 use std::time::Instant;
 use sunmao_conformance::report::{Counts, Report as Run};
 use sunmao_conformance::{BEHAVIOUR_SUITE, Lists, Profile, Store, Verdict};
+use sunmao_host::conformance::kernels::strength::strength;
 use sunmao_host::conformance::{RunOptions, Selection, Target, examine, onnx};
 
 /// A sample takes every so-manyth case.
@@ -21,6 +22,13 @@ const PASS_GOAL: usize = 1840;
 const CORE_GOAL: usize = 1200;
 const BEHAVIOUR_GOAL: f64 = 60.0;
 const MINUTES_GOAL: f64 = 10.0;
+const MUTANTS_GOAL: f64 = 200.0;
+const CAUGHT_GOAL: f64 = 99.0;
+/// Drawn cases for each operator that mutants are asked.
+const CASES: u64 = 24;
+const QUICK_CASES: u64 = 12;
+/// The seed of those cases.
+const SEED: u64 = 1;
 /// The chip that is chosen when nobody names one.
 const DEFAULT_CHIP: &str = "simd128";
 
@@ -129,8 +137,18 @@ fn behaviour(report: &mut Report<'_>, means: &Means<'_>) -> Result<()> {
 }
 
 /// Mutants of the kernels that the property cases catch: 99 % of at least 200.
-fn mutants(report: &mut Report<'_>, _means: &Means<'_>) -> Result<()> {
-    report.missing("property.mutants.caught", "there are no mutants yet");
+fn mutants(report: &mut Report<'_>, means: &Means<'_>) -> Result<()> {
+    let plugin = means.rig.guest("mutants")?;
+    let jobs = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let per_operator = if means.quick { QUICK_CASES } else { CASES };
+    let strength = strength(&plugin, SEED, per_operator, jobs);
+    if !strength.broken.is_empty() {
+        bail!("these cases fail without any fault: {}", strength.broken.join(", "));
+    }
+    strength.survivors.iter().for_each(|name| eprintln!("survivor: {name}"));
+    let share = 100.0 * strength.caught as f64 / strength.mutants.max(1) as f64;
+    report.line("property.mutants", strength.mutants as f64, "", Goal::AtLeast(MUTANTS_GOAL), 1);
+    report.line("property.mutants.caught", share, " %", Goal::AtLeast(CAUGHT_GOAL), strength.mutants);
     Ok(())
 }
 
