@@ -144,7 +144,7 @@ fn behaviour(report: &mut Report<'_>, means: &Means<'_>) -> Result<()> {
 /// Mutants of the kernels that the property cases catch: 99 % of at least 200.
 fn mutants(report: &mut Report<'_>, means: &Means<'_>) -> Result<()> {
     let plugin = means.rig.guest("mutants")?;
-    let jobs = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let jobs = std::thread::available_parallelism().map_or(1, NonZero::get);
     let per_operator = if means.quick { QUICK_CASES } else { CASES };
     let strength = strength(&plugin, SEED, per_operator, jobs);
     if !strength.broken.is_empty() {
