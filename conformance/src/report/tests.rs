@@ -44,6 +44,10 @@ fn a_profile_is_met_only_when_its_whole_list_passed() {
     assert!(!report(&["half"], fewer).is_good(), "a case was not run");
     let mut declined = half();
     declined[3].outcome = Outcome::failed(Verdict::Declined, "no");
+    let mut known = half();
+    known[0].outcome = Outcome::failed(Verdict::Declined, "no");
+    known[0].waiver = Some("known".into());
+    assert!(!report(&["half"], known).is_good(), "a known gap does not meet a profile");
     let report = report(&["half"], declined);
     assert!(!report.is_good() && report.table().contains("not met"), "{}", report.table());
 }
