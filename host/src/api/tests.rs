@@ -305,7 +305,7 @@ fn bad_requests_are_told_what_is_wrong() {
         (&input(r#""shape":[-1],"datatype":"FP32","data":[1]"#), 400, "integer `-1`"),
         (&input(r#""shape":[3],"datatype":"FP32","data":[1]"#), 400, "has 1 elements"),
         (&input(r#""shape":[1],"datatype":"FLOAT","data":[1]"#), 400, "unknown datatype `FLOAT`"),
-        (&input(r#""shape":[1],"datatype":"BYTES","data":["a"]"#), 400, "is string, the model takes f32"),
+        (&input(r#""shape":[1],"datatype":"BYTES","data":[1]"#), 400, "made of texts"),
         (&input(r#""shape":[1],"datatype":"FP32","data":["a"]"#), 400, "element 0"),
         (&input(r#""shape":[18446744073709551615,9],"datatype":"FP32","data":[1]"#), 400, "overflows"),
         (

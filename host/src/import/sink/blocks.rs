@@ -39,7 +39,8 @@ impl GraphSink {
         match block.checked_sub(1).map(|index| self.blocks.get(index as usize)) {
             None => Ok(()),
             Some(Some(Block { state: State::Open, .. })) => Ok(()),
-            Some(_) => invalid(format!("there is no open block {block}")),
+            Some(Some(_)) => invalid(format!("block {block} is finished")),
+            Some(None) => invalid(format!("there is no block {block}")),
         }
     }
 
