@@ -214,6 +214,22 @@ mod tests {
         block.captured = 1;
         raw.nodes[0].attributes.insert("score_mod".to_owned(), Attribute::Graph(Arc::new(block)));
         let graph = prepare(raw, &NOTHING, &mut NoEvaluator).expect("prepared");
-        expect![[""]].assert_eq(&graph.to_string());
+        expect![[r#"
+            input %q: f16[1,2,3,8]
+            input %k: f16[1,1,4,8]
+            input %s: f32[]
+            %y~5: f32[1,2,3,8] = Cast(%q) {round_mode=up, saturate=1, to=1}  // y
+            %y~7: f16[1,2,4,8] = Gather(%k, const i64[2] [0,0]) {axis=1}  // y
+            %y~8: f32[1,2,4,8] = Cast(%y~7) {round_mode=up, saturate=1, to=1}  // y
+            %y~11: f32[1,2,8,4] = Transpose(%y~8) {perm=[0,1,3,2]}  // y
+            %y~12: f32[1,2,3,4] = MatMul(%y~5, %y~11)  // y
+            %y~13: f32[1,2,3,4] = Mul(%y~12, const f32[] [0.5])  // y
+            %y~15: f32[1,2,3,4] = Mul(%y~13, %s)  // a
+            %y~16: f32[1,2,3,4] = Softmax(%y~15) {axis=-1}  // y
+            %y~17: f32[1,2,3,8] = MatMul(%y~16, %y~8)  // y
+            %y: f16[1,2,3,8] = Cast(%y~17) {round_mode=up, saturate=1, to=10}  // y
+            output %y
+        "#]]
+        .assert_eq(&graph.to_string());
     }
 }
