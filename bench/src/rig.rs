@@ -50,6 +50,13 @@ impl Rig {
         self.guests.join(format!("{name}.wasm"))
     }
 
+    /// A test plugin, loaded.
+    pub(crate) fn guest(&self, name: &str) -> Result<Arc<Plugin>> {
+        let path = self.guest_file(name);
+        let plugin = self.runtime.load(&path, &LoadOptions::default());
+        plugin.with_context(|| format!("{}: run `cargo xtask build-plugins {name}` first", path.display()))
+    }
+
     /// A loaded chip.
     pub(crate) fn chip(&self, name: &str) -> Result<Arc<Plugin>> {
         Ok(self.registry.chip(name)?.plugin.clone())

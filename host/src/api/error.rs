@@ -87,6 +87,7 @@ impl From<InferError> for ApiError {
             | InferError::WrongType { .. }
             | InferError::WrongShape { .. }
             | InferError::WrongLength { .. }
+            | InferError::WrongKind { .. }
             | InferError::UnknownOutput { .. }
             | InferError::Rejected(_) => Self::bad(error.to_string()),
             InferError::Busy(_) | InferError::OutOfMemory(_) => Self::busy(error.to_string()),

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::sync::Arc;
+use sunmao_graph::Container;
 
 /// The part of the URL that names a model.
 #[derive(Deserialize)]
@@ -77,13 +78,14 @@ struct TensorMetadata<'a> {
 
 impl<'a> From<&'a TensorSpec> for TensorMetadata<'a> {
     fn from(spec: &'a TensorSpec) -> Self {
-        // -1: the length comes with the request.
+        // -1: the length comes with the request. The protocol has no word for a rank that does.
         let shape = spec
             .shape
             .iter()
             .map(|length| length.map_or(-1, |length| i64::try_from(length).unwrap_or(i64::MAX)))
             .collect();
-        Self { name: &spec.name, datatype: datatype(spec.dtype).unwrap_or("UNSUPPORTED"), shape }
+        let datatype = datatype(spec.dtype).filter(|_| spec.container == Container::Tensor);
+        Self { name: &spec.name, datatype: datatype.unwrap_or("UNSUPPORTED"), shape }
     }
 }
 

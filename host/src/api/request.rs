@@ -114,15 +114,10 @@ fn tensor(input: WireInput<'_>, blobs: &mut &[u8]) -> Result<(String, Tensor), A
     let in_input = |message: String| ApiError::bad(format!("input `{name}`: {message}"));
     let datatype: String = input.datatype.chars().take(32).collect();
     let dtype = match from_datatype(&input.datatype) {
-        Some(DType::String) => {
-            return Err(ApiError::unsupported(format!(
-                "input `{name}`: datatype BYTES is not supported yet; this server takes numbers and BOOL"
-            )));
-        }
         Some(dtype) => dtype,
         None => {
             return Err(in_input(format!(
-                "unknown datatype `{datatype}`; the protocol has BOOL, UINT8 to UINT64, INT8 to INT64, FP16, BF16, FP32, FP64"
+                "unknown datatype `{datatype}`; the protocol has BOOL, UINT8 to UINT64, INT8 to INT64, FP16, BF16, FP32, FP64, BYTES"
             )));
         }
     };
@@ -130,14 +125,20 @@ fn tensor(input: WireInput<'_>, blobs: &mut &[u8]) -> Result<(String, Tensor), A
     if shape.len() > MAX_RANK {
         return Err(in_input(format!("{} axes; at most {MAX_RANK} are taken", shape.len())));
     }
-    let expected = dense_bytes(dtype, &shape).ok_or_else(|| in_input(format!("the shape {shape:?} overflows")))?;
+    let overflows = || in_input(format!("the shape {shape:?} overflows"));
+    // Strings take as many bytes as they say.
+    let expected = match dtype {
+        DType::String => None,
+        _ => Some(dense_bytes(dtype, &shape).ok_or_else(overflows)?),
+    };
     let parameters = checked(input.parameters, &name)?;
     let data = match (size(&parameters, &name)?, input.data) {
         (Some(_), Some(_)) => return Err(in_input("both `data` and `binary_data_size`; give one".into())),
         (None, None) => return Err(in_input("neither `data` nor `binary_data_size`".into())),
-        (Some(bytes), None) if bytes != expected => {
+        (Some(bytes), None) if expected.is_some_and(|expected| bytes != expected) => {
             return Err(in_input(format!(
-                "`binary_data_size` is {bytes}, but {datatype} of shape {shape:?} takes {expected} bytes"
+                "`binary_data_size` is {bytes}, but {datatype} of shape {shape:?} takes {} bytes",
+                expected.unwrap_or_default()
             )));
         }
         (Some(bytes), None) => match usize::try_from(bytes).ok().and_then(|bytes| blobs.split_at_checked(bytes)) {
@@ -156,6 +157,11 @@ fn tensor(input: WireInput<'_>, blobs: &mut &[u8]) -> Result<(String, Tensor), A
             formats::parse_data(text.get(), dtype, &shape).map_err(|error| in_input(error.to_string()))?
         }
     };
+    if dtype == DType::String && !formats::fits(dtype, &shape, &data) {
+        return Err(in_input(format!(
+            "its data is not {shape:?} strings, each its length as a little-endian u32 and then its UTF-8 text"
+        )));
+    }
     let mut tensor = Tensor { dtype, shape, data };
     normalise(&mut tensor);
     Ok((name, tensor))
@@ -170,7 +176,7 @@ fn raw(body: &[u8], wanted: &[TensorSpec]) -> Result<Request, ApiError> {
         )));
     };
     if spec.dtype == DType::String {
-        return Err(ApiError::unsupported("a raw body of datatype BYTES is not supported yet"));
+        return Err(ApiError::unsupported("a raw body has no datatype BYTES; send the strings with a JSON header"));
     }
     // One axis may follow from the number of bytes. The first of two open ones is the batch, and a raw body is a batch of one.
     let open = spec.shape.iter().filter(|length| length.is_none()).count();

@@ -9,7 +9,6 @@ use axum::body::Body;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use serde::Serialize;
-use sunmao_graph::DType;
 
 /// Length of the JSON in front of binary tensors.
 pub(super) const JSON_LENGTH: &str = "inference-header-content-length";
@@ -50,7 +49,7 @@ pub(super) fn encode(served: &Served, request: &Request, outputs: &[(String, Ten
     let mut wire = Vec::with_capacity(outputs.len());
     let (mut blobs, mut any_binary) = (0, false);
     for (name, tensor) in outputs {
-        let datatype = datatype(tensor.dtype).filter(|_| tensor.dtype != DType::String).ok_or_else(|| {
+        let datatype = datatype(tensor.dtype).ok_or_else(|| {
             ApiError::unsupported(format!("output `{name}` has element type {}, for which the protocol has no datatype; ask for the other outputs", tensor.dtype))
         })?;
         let binary = is_binary(request, name);

@@ -19,8 +19,7 @@ struct AddOne {
 
 impl AddOne {
     fn new(with_mask: bool, gate: &Arc<std::sync::Mutex<()>>) -> Self {
-        let spec =
-            |name: &str, dtype, shape: &[Option<u64>]| TensorSpec { name: name.into(), dtype, shape: shape.to_vec() };
+        let spec = |name: &str, dtype, shape: &[Option<u64>]| TensorSpec::tensor(name, dtype, shape);
         let (x, mask) = (spec("x", DType::F32, &[None, None]), spec("mask", DType::Bool, &[None]));
         let (y, passed) = (spec("y", DType::F32, &[None, None]), spec("passed", DType::Bool, &[None]));
         let (inputs, outputs) = if with_mask { (vec![x, mask], vec![y, passed]) } else { (vec![x], vec![y]) };
@@ -306,7 +305,7 @@ fn bad_requests_are_told_what_is_wrong() {
         (&input(r#""shape":[-1],"datatype":"FP32","data":[1]"#), 400, "integer `-1`"),
         (&input(r#""shape":[3],"datatype":"FP32","data":[1]"#), 400, "has 1 elements"),
         (&input(r#""shape":[1],"datatype":"FLOAT","data":[1]"#), 400, "unknown datatype `FLOAT`"),
-        (&input(r#""shape":[1],"datatype":"BYTES","data":["a"]"#), 501, "BYTES is not supported yet"),
+        (&input(r#""shape":[1],"datatype":"BYTES","data":["a"]"#), 400, "is string, the model takes f32"),
         (&input(r#""shape":[1],"datatype":"FP32","data":["a"]"#), 400, "element 0"),
         (&input(r#""shape":[18446744073709551615,9],"datatype":"FP32","data":[1]"#), 400, "overflows"),
         (

@@ -140,6 +140,7 @@ impl From<InferError> for Failure {
             InferError::Busy(_) => "try again later, or raise `queue` in [server]".into(),
             InferError::DuplicateInput { .. }
             | InferError::WrongLength { .. }
+            | InferError::WrongKind { .. }
             | InferError::UnknownOutput { .. }
             | InferError::Rejected(_) => "`host inspect MODEL` shows what the model takes, and what runs it".into(),
         };

@@ -2,8 +2,8 @@
 
 use super::failure::Failure;
 use crate::formats::{
-    self, datatype, dense_bytes, parse_array, parse_data, parse_dtype, parse_shape, read_npy, read_npz, read_raw,
-    shape_text, write_npy, write_npz,
+    self, datatype, parse_array, parse_data, parse_dtype, parse_shape, read_npy, read_npz, read_raw, shape_text,
+    write_npy, write_npz,
 };
 use crate::session::{Tensor, TensorSpec};
 use serde::Deserialize;
@@ -11,6 +11,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use std::fs;
 use std::path::{Path, PathBuf};
+use sunmao_graph::Container;
 
 const HELP: &str = "write -i NAME=FILE.npy, NAME=FILE.json, NAME=FILE.npz:ARRAY, or NAME=FILE.bin:f32:1x3x224x224";
 
@@ -224,13 +225,17 @@ pub(super) fn describe(specs: &[TensorSpec]) -> String {
     let width = specs.iter().map(|spec| spec.name.chars().count()).max().unwrap_or(0);
     specs
         .iter()
-        .map(|spec| format!("  {:width$}  {:5}  {}\n", spec.name, spec.dtype.name(), shape_text(&spec.shape)))
+        .map(|spec| {
+            let shape = if spec.ranked { shape_text(&spec.shape) } else { "any shape".to_owned() };
+            let packed = if spec.container == Container::Tensor { "" } else { spec.container.name() };
+            format!("  {:width$}  {:5}  {shape} {packed}", spec.name, spec.dtype.name()).trim_end().to_owned() + "\n"
+        })
         .collect()
 }
 
 /// Whether the bytes are as many as type and shape say; a model's outputs always are.
 pub(super) fn is_whole(tensor: &Tensor) -> bool {
-    dense_bytes(tensor.dtype, &tensor.shape) == Some(tensor.data.len() as u64)
+    formats::fits(tensor.dtype, &tensor.shape, &tensor.data)
 }
 
 #[cfg(test)]
@@ -265,7 +270,7 @@ mod tests {
     }
 
     fn wanted() -> Vec<TensorSpec> {
-        vec![TensorSpec { name: "x".into(), dtype: DType::F32, shape: vec![None, Some(2)] }]
+        vec![TensorSpec::tensor("x", DType::F32, &[None, Some(2)])]
     }
 
     #[test]

@@ -1,16 +1,21 @@
-//! Tensor data as JSON numbers, flat or nested, without a tree of values in between: elements go straight into the tensor's bytes.
+//! Tensor data as JSON, flat or nested, without a tree of values in between: elements go straight into the tensor's bytes.
 //!
 //! The text has been checked to be JSON before it comes here (`serde_json::value::RawValue`), so the walk below only tells brackets,
 //! commas and tokens apart. f32 is parsed from its digits directly: by way of f64 it would be rounded twice.
 
+use super::strings::parse_strings;
 use super::{FormatError, MAX_RANK, dense_bytes, elements};
 use crate::session::Tensor;
 use half::{bf16, f16};
 use serde::{Serialize, Serializer};
 use sunmao_graph::DType;
+use sunmao_graph::tensor::read_strings;
 
 /// The dense little-endian bytes of `text`, which holds `shape`'s elements flat or nested as the shape says.
 pub fn parse_data(text: &str, dtype: DType, shape: &[u64]) -> Result<Vec<u8>, FormatError> {
+    if dtype == DType::String {
+        return parse_strings(text, shape);
+    }
     let wanted = elements(shape).ok_or_else(|| FormatError::malformed(format!("the shape {shape:?} overflows")))?;
     // Each element takes at least a digit and a comma: what the text cannot hold is not allocated.
     let room = dense_bytes(dtype, shape).unwrap_or(0).min((text.len() as u64 / 2 + 1).saturating_mul(16)) as usize;
@@ -218,6 +223,10 @@ impl Serialize for FlatData<'_> {
             DType::U32 => flat!(u32),
             DType::U64 => flat!(u64),
             DType::Bool => serializer.collect_seq(data.iter().map(|&byte| byte != 0)),
+            DType::String => match read_strings(data) {
+                Some(texts) => serializer.collect_seq(texts),
+                None => Err(serde::ser::Error::custom("the strings of a tensor are damaged")),
+            },
             other => Err(serde::ser::Error::custom(format!("elements of type {other} cannot be given as JSON"))),
         }
     }

@@ -6,6 +6,7 @@ mod json;
 mod npy;
 mod npz;
 mod raw;
+mod strings;
 
 pub use datatype::{datatype, from_datatype};
 pub use json::{FlatData, parse_array, parse_data};
@@ -61,5 +62,13 @@ pub fn dense_bytes(dtype: DType, shape: &[u64]) -> Option<u64> {
 
 /// Whether element type and shape fit the bytes.
 pub fn is_consistent(tensor: &Tensor) -> bool {
-    dense_bytes(tensor.dtype, &tensor.shape) == Some(tensor.data.len() as u64)
+    fits(tensor.dtype, &tensor.shape, &tensor.data)
+}
+
+/// Whether these bytes are a tensor of that element type and shape.
+pub fn fits(dtype: DType, shape: &[u64], bytes: &[u8]) -> bool {
+    match dtype {
+        DType::String => strings::are_strings(bytes, shape),
+        _ => dense_bytes(dtype, shape) == Some(bytes.len() as u64),
+    }
 }

@@ -1,18 +1,15 @@
 //! Raw bytes, with element type and shape given by the user: `f32:1x3x224x224`.
 
-use super::{FormatError, MAX_RANK, dense_bytes, from_datatype};
+use super::{FormatError, MAX_RANK, dense_bytes, fits, from_datatype};
 use crate::session::Tensor;
 use sunmao_graph::DType;
 
 /// An element type by its short name (`f32`) or the protocol's (`FP32`).
 pub fn parse_dtype(text: &str) -> Result<DType, FormatError> {
-    from_datatype(text)
-        .or_else(|| DType::ALL.iter().copied().find(|dtype| dtype.name() == text))
-        .filter(|dtype| dtype.bits() > 0)
-        .ok_or_else(|| {
-            let known: Vec<_> = DType::ALL.iter().filter(|dtype| dtype.bits() > 0).map(|dtype| dtype.name()).collect();
-            FormatError::malformed(format!("`{text}` is no element type; known are {}", known.join(", ")))
-        })
+    from_datatype(text).or_else(|| DType::ALL.iter().copied().find(|dtype| dtype.name() == text)).ok_or_else(|| {
+        let known: Vec<_> = DType::ALL.iter().map(|dtype| dtype.name()).collect();
+        FormatError::malformed(format!("`{text}` is no element type; known are {}", known.join(", ")))
+    })
 }
 
 /// A shape as `1x3x224x224`; empty or `scalar`: no axes.
@@ -53,6 +50,10 @@ pub fn shape_text(shape: &[Option<u64>]) -> String {
 /// Bytes as a tensor of that type and shape.
 pub fn read_raw(data: Vec<u8>, dtype: DType, shape: Vec<u64>) -> Result<Tensor, FormatError> {
     match dense_bytes(dtype, &shape) {
+        None if dtype == DType::String && fits(dtype, &shape, &data) => Ok(Tensor { dtype, shape, data }),
+        None if dtype == DType::String => Err(FormatError::malformed(format!(
+            "the file is not {shape:?} strings, each its length as a little-endian u32 and then its UTF-8 text"
+        ))),
         Some(bytes) if bytes == data.len() as u64 => Ok(Tensor { dtype, shape, data }),
         Some(bytes) => Err(FormatError::malformed(format!(
             "{dtype} of shape {shape:?} takes {bytes} bytes, the file has {}",
@@ -70,8 +71,10 @@ mod tests {
     fn types_and_shapes_are_read_as_written() {
         assert_eq!(parse_dtype("f32").unwrap(), DType::F32);
         assert_eq!(parse_dtype("INT64").unwrap(), DType::I64);
+        assert_eq!(parse_dtype("BYTES").unwrap(), DType::String);
         assert_eq!(parse_dtype("u2").unwrap(), DType::U2);
-        assert!(parse_dtype("string").is_err());
+        assert!(read_raw(b"\x01\0\0\0a".to_vec(), DType::String, vec![1]).is_ok());
+        assert!(read_raw(b"\x01\0\0\0a".to_vec(), DType::String, vec![2]).is_err());
         assert!(parse_dtype("f128").unwrap_err().to_string().contains("known are"));
         assert_eq!(parse_shape("1x3x224x224").unwrap(), [1, 3, 224, 224]);
         assert_eq!(parse_shape("scalar").unwrap(), Vec::<u64>::new());

@@ -7,7 +7,11 @@ use crate::host_ops::Value;
 use crate::plan::{Plan, PlanError};
 use crate::program::{Context, InputKey, Limits, Machine, PlanFailure, Program, RunError, Signature};
 use crate::scheduler::Busy;
-use sunmao_graph::{DType, Dim, Graph};
+use sunmao_graph::tensor::read_strings;
+use sunmao_graph::{Container, DType, Dim, Graph};
+
+/// Values of a sequence that a request may bring.
+const SEQUENCE_LENGTH_MAX: usize = 1 << 20;
 
 /// A model that answers requests.
 pub struct Session {
@@ -69,6 +73,16 @@ pub enum InferError {
         expected: u64,
         /// Bytes that came.
         got: u64,
+    },
+    /// A value of another kind than the model takes, or a kind that tensors cannot carry.
+    #[error("`{name}` is {expected}, and {got}")]
+    WrongKind {
+        /// The name.
+        name: String,
+        /// What the model takes or gives.
+        expected: &'static str,
+        /// What came, or how it was asked for.
+        got: &'static str,
     },
     /// An output that the model does not give.
     #[error("no output `{name}`: the model gives {}", .known.join(", "))]
@@ -248,7 +262,7 @@ impl Session {
         outputs: &[String],
     ) -> Result<Vec<(String, Tensor)>, InferError> {
         let wanted = self.output_indices(outputs)?;
-        let inputs = self.in_order(inputs)?;
+        let inputs = self.tensors_in_order(inputs)?;
         let Some(whole) = self.program.whole() else { return self.infer_in_steps(inputs, wanted) };
         let segment = &self.machine.segments()[whole];
         let tensors = || inputs.iter().map(|tensor| (tensor.dtype, &tensor.shape[..], &tensor.data[..]));
@@ -277,11 +291,26 @@ impl Session {
                     Ok((name, Tensor { dtype, shape, data: tensor.bytes.to_vec() }))
                 }
                 Value::Sequence(_) | Value::Optional(_) => {
-                    Err(InferError::Rejected(format!("output `{name}` is no tensor")))
+                    let expected = self.outputs[index].container.name();
+                    Err(InferError::WrongKind { name, expected, got: "only tensors can be asked for in this way" })
                 }
             }
         };
         wanted.into_iter().map(output).collect()
+    }
+
+    /// Runs one request whose values may be sequences or optional ones; an optional input may be left out. All outputs, in the model's order.
+    pub fn run_values(&self, inputs: Vec<(String, Value)>) -> Result<Vec<(String, Value)>, InferError> {
+        let mut ordered = self.in_order(inputs)?;
+        for (value, spec) in ordered.iter_mut().zip(&self.inputs) {
+            match (&value, spec.container) {
+                (Some(value), _) => check_value(spec, value)?,
+                (None, Container::Optional | Container::OptionalSequence) => *value = Some(Value::Optional(None)),
+                (None, _) => return Err(InferError::MissingInput { name: spec.name.clone() }),
+            }
+        }
+        let names = self.outputs.iter().map(|spec| spec.name.clone());
+        Ok(names.zip(self.run_program(ordered)?).collect())
     }
 
     fn run_program(&self, inputs: Vec<Option<Value>>) -> Result<Vec<Value>, InferError> {
@@ -303,42 +332,86 @@ impl Session {
         outputs.iter().map(index).collect()
     }
 
-    fn in_order(&self, inputs: Vec<(String, Tensor)>) -> Result<Vec<Tensor>, InferError> {
-        let mut ordered: Vec<Option<Tensor>> = self.inputs.iter().map(|_| None).collect();
-        for (name, tensor) in inputs {
+    fn tensors_in_order(&self, inputs: Vec<(String, Tensor)>) -> Result<Vec<Tensor>, InferError> {
+        let ordered = self.in_order(inputs)?;
+        let check_one = |(tensor, spec): (Option<Tensor>, &TensorSpec)| {
+            let name = || spec.name.clone();
+            if spec.container != Container::Tensor {
+                let got = "only tensors can be given in this way";
+                return Err(InferError::WrongKind { name: name(), expected: spec.container.name(), got });
+            }
+            let tensor = tensor.ok_or_else(|| InferError::MissingInput { name: name() })?;
+            check(spec, tensor.dtype, &tensor.shape, &tensor.data)?;
+            Ok(tensor)
+        };
+        ordered.into_iter().zip(&self.inputs).map(check_one).collect()
+    }
+
+    /// One entry for each input of the model, none where nothing came.
+    fn in_order<T>(&self, inputs: Vec<(String, T)>) -> Result<Vec<Option<T>>, InferError> {
+        let mut ordered: Vec<Option<T>> = self.inputs.iter().map(|_| None).collect();
+        for (name, value) in inputs {
             let Some(index) = self.inputs.iter().position(|spec| spec.name == name) else {
                 let known = self.inputs.iter().map(|spec| spec.name.clone()).collect();
                 return Err(InferError::UnknownInput { name, known });
             };
-            check(&self.inputs[index], &tensor)?;
-            if ordered[index].replace(tensor).is_some() {
+            if ordered[index].replace(value).is_some() {
                 return Err(InferError::DuplicateInput { name });
             }
         }
-        let missing = |(tensor, spec): (Option<Tensor>, &TensorSpec)| {
-            tensor.ok_or_else(|| InferError::MissingInput { name: spec.name.clone() })
-        };
-        ordered.into_iter().zip(&self.inputs).map(missing).collect()
+        Ok(ordered)
     }
 }
 
-fn check(spec: &TensorSpec, tensor: &Tensor) -> Result<(), InferError> {
-    let name = || spec.name.clone();
-    if tensor.dtype != spec.dtype {
-        return Err(InferError::WrongType { name: name(), expected: spec.dtype, got: tensor.dtype });
+/// Whether a value is of the kind that the model takes under a name, element by element.
+fn check_value(spec: &TensorSpec, value: &Value) -> Result<(), InferError> {
+    use Container::{Optional, OptionalSequence, Sequence};
+    let refuse = |got| Err(InferError::WrongKind { name: spec.name.clone(), expected: spec.container.name(), got });
+    match (spec.container, value) {
+        (Container::Tensor | Optional, Value::Tensor(tensor)) => {
+            check(spec, tensor.dtype, &tensor.shape, &tensor.bytes)
+        }
+        (Sequence | OptionalSequence, Value::Sequence(list)) if list.len() > SEQUENCE_LENGTH_MAX => {
+            refuse("a sequence of more than a million values came")
+        }
+        (Sequence | OptionalSequence, Value::Sequence(list)) => list.iter().try_for_each(|value| match value {
+            Value::Tensor(tensor) => check(spec, tensor.dtype, &tensor.shape, &tensor.bytes),
+            Value::Sequence(_) | Value::Optional(_) => refuse("a sequence of other things than tensors came"),
+        }),
+        (Optional | OptionalSequence, Value::Optional(None)) => Ok(()),
+        (Optional | OptionalSequence, Value::Optional(Some(content))) if !matches!(**content, Value::Optional(_)) => {
+            check_value(spec, content)
+        }
+        (_, Value::Tensor(_)) => refuse("a tensor came"),
+        (_, Value::Sequence(_)) => refuse("a sequence came"),
+        (_, Value::Optional(_)) => refuse("an optional value came"),
     }
-    let fits = tensor.shape.len() == spec.shape.len()
-        && tensor.shape.iter().zip(&spec.shape).all(|(got, want)| want.is_none_or(|want| want == *got));
+}
+
+fn check(spec: &TensorSpec, dtype: DType, shape: &[u64], bytes: &[u8]) -> Result<(), InferError> {
+    let name = || spec.name.clone();
+    if dtype != spec.dtype {
+        return Err(InferError::WrongType { name: name(), expected: spec.dtype, got: dtype });
+    }
+    let fits = !spec.ranked
+        || shape.len() == spec.shape.len()
+            && shape.iter().zip(&spec.shape).all(|(got, want)| want.is_none_or(|want| want == *got));
     if !fits {
         let axes: Vec<String> =
             spec.shape.iter().map(|dim| dim.map_or_else(|| "any".into(), |n| n.to_string())).collect();
         let expected = format!("[{}]", axes.join(", "));
-        return Err(InferError::WrongShape { name: name(), expected, got: tensor.shape.clone() });
+        return Err(InferError::WrongShape { name: name(), expected, got: shape.to_vec() });
     }
-    let elements = tensor.shape.iter().try_fold(1u64, |n, &d| n.checked_mul(d));
-    let expected = elements.and_then(|elements| tensor.dtype.bytes(elements)).unwrap_or(u64::MAX);
-    if tensor.data.len() as u64 != expected {
-        return Err(InferError::WrongLength { name: name(), expected, got: tensor.data.len() as u64 });
+    let elements = shape.iter().try_fold(1u64, |n, &d| n.checked_mul(d));
+    let expected = match dtype {
+        DType::String => {
+            let count = read_strings(bytes).map(|list| list.len() as u64);
+            if count.is_some() && count == elements { bytes.len() as u64 } else { u64::MAX }
+        }
+        _ => elements.and_then(|elements| dtype.bytes(elements)).unwrap_or(u64::MAX),
+    };
+    if bytes.len() as u64 != expected {
+        return Err(InferError::WrongLength { name: name(), expected, got: bytes.len() as u64 });
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use crate::scheduler::Team;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use sunmao_graph::{Content, Graph, GraphError, Role, ValueId, optimise};
+use sunmao_graph::{Container, Content, Graph, GraphError, Role, Value, ValueId, optimise};
 
 /// What all sessions of a process share.
 #[derive(Clone)]
@@ -77,9 +77,11 @@ impl Session {
         let error = |error| LoadError::Engine { path: path.to_path_buf(), error };
         Executor::check_memory(weight_bytes(&imported.graph), memory.available()).map_err(error)?;
         let in_graph = |error| LoadError::Graph { path: path.to_path_buf(), error: Box::new(error) };
+        let raw = &imported.graph;
+        let declared: Vec<Value> = raw.outputs.iter().filter_map(|id| raw.values.get(id.index()).cloned()).collect();
         let graph = optimise::prepare(imported.graph, &imported.weights, &mut PortableEvaluator).map_err(in_graph)?;
-        let inputs = specs(&graph, &graph.inputs).map_err(in_graph)?;
-        let outputs = specs(&graph, &graph.outputs).map_err(in_graph)?;
+        let inputs = specs(&graph, &graph.inputs, &[]).map_err(in_graph)?;
+        let outputs = specs(&graph, &graph.outputs, &declared).map_err(in_graph)?;
         let Options { threads, fast_paths, strict, .. } = options;
         let options = MachineOptions { threads, fast_paths, strict, memory };
         let (machine, program) =
@@ -107,12 +109,21 @@ fn weight_bytes(graph: &Graph) -> u64 {
     bytes.fold(0, u64::saturating_add)
 }
 
-fn specs(graph: &Graph, values: &[ValueId]) -> Result<Vec<TensorSpec>, GraphError> {
-    let spec = |&id: &ValueId| {
-        let value = graph.value(id);
-        let name = value.name.clone();
-        let Some(dtype) = value.dtype else { return Err(GraphError::Untyped { value: name }) };
-        Ok(TensorSpec { name, dtype, shape: value.shape.iter().flatten().map(|dim| dim.known()).collect() })
+/// What inference found out, and what the file declares where it found nothing: what the host runs may have any type.
+fn specs(graph: &Graph, values: &[ValueId], declared: &[Value]) -> Result<Vec<TensorSpec>, GraphError> {
+    let spec = |(index, &id): (usize, &ValueId)| {
+        let (found, declared) = (graph.value(id), declared.get(index));
+        let name = found.name.clone();
+        let Some(dtype) = found.dtype.or(declared.and_then(|value| value.dtype)) else {
+            return Err(GraphError::Untyped { value: name });
+        };
+        let container = match found.container {
+            Container::Tensor if found.dtype.is_none() => declared.map_or(Container::Tensor, |value| value.container),
+            found => found,
+        };
+        let shape = found.shape.as_ref().or(declared.and_then(|value| value.shape.as_ref()));
+        let lengths = shape.into_iter().flatten().map(|dim| dim.known()).collect();
+        Ok(TensorSpec { name, dtype, shape: lengths, ranked: shape.is_some(), container })
     };
-    values.iter().map(spec).collect()
+    values.iter().enumerate().map(spec).collect()
 }

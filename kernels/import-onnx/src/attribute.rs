@@ -24,6 +24,7 @@ struct Raw {
     numbers: Vec<f64>,
     integers: Vec<i64>,
     texts: Vec<Span>,
+    is_type: bool,
     /// A field that is not imported: what it is.
     other: Option<(&'static str, u64)>,
 }
@@ -38,6 +39,7 @@ mod kind {
     pub(super) const FLOATS: u64 = 6;
     pub(super) const INTS: u64 = 7;
     pub(super) const STRINGS: u64 = 8;
+    pub(super) const TYPE: u64 = 13;
 }
 
 pub(crate) fn kv(key: &str, val: Attribute) -> Kv {
@@ -46,7 +48,7 @@ pub(crate) fn kv(key: &str, val: Attribute) -> Kv {
 
 impl<B: Bytes, S: Sink> Import<'_, B, S> {
     /// The attribute at `span`, its tensor named `tensor_name` when that is given. none: it refers to an attribute of the function around it which the
-    /// call left out.
+    /// call left out, or it is a type, which follows from the graph.
     pub(crate) fn attribute(&self, scope: &Scope<'_>, span: Span, tensor_name: Option<&str>) -> Result<Option<Kv>> {
         let raw = self.read_attribute(span)?;
         let context =
@@ -58,6 +60,9 @@ impl<B: Bytes, S: Sink> Import<'_, B, S> {
                 ));
             };
             return Ok(given.get(&raw.reference).map(|val| Kv { key: raw.name, val: val.clone() }));
+        }
+        if raw.kind_of() == Some(kind::TYPE) {
+            return Ok(None);
         }
         let val = self.attribute_value(scope, &raw, span, tensor_name).map_err(context)?;
         Ok(Some(Kv { key: raw.name, val }))
@@ -83,7 +88,9 @@ impl<B: Bytes, S: Sink> Import<'_, B, S> {
                 21 => raw.reference = self.scanner.text(field.span()?, "the name of an attribute")?,
                 10 => raw.other = Some(("a list of tensors", field.at)),
                 11 => raw.other = Some(("a list of graphs", field.at)),
-                14 | 15 => raw.other = Some(("a type", field.at)),
+                // Where the type of a value is given, inference finds it as well.
+                14 => raw.is_type = true,
+                15 => raw.other = Some(("a list of types", field.at)),
                 22 | 23 => raw.other = Some(("a sparse tensor", field.at)),
                 _ => {}
             }
@@ -168,6 +175,7 @@ impl Raw {
             (!self.numbers.is_empty(), kind::FLOATS),
             (!self.integers.is_empty(), kind::INTS),
             (!self.texts.is_empty(), kind::STRINGS),
+            (self.is_type, kind::TYPE),
         ];
         present.iter().find(|(there, _)| *there).map(|&(_, kind)| kind)
     }

@@ -176,13 +176,14 @@ impl<B: Bytes, S: Sink> Import<'_, B, S> {
         let name = self.unique(&input.name);
         if let Some(other) = input.other {
             return Err(Error::unsupported(format!(
-                "input {} is {other}; tensors are read: export the model with plain tensor inputs",
+                "input {} is {other}; tensors, sequences and optional values are read: export the model with such inputs",
                 quoted(&input.name)
             ))
             .at_byte(input.at));
         }
         if !scope.is_main() {
-            return Ok(Value::new(name, input.dtype, self.hinted_shape(input), Role::Intermediate));
+            let value = Value::new(name, input.dtype, self.hinted_shape(input), Role::Intermediate);
+            return Ok(Value { ext: input.ext(), ..value });
         }
         if input.dtype == 0 {
             return Err(Error::data(format!(
@@ -191,7 +192,8 @@ impl<B: Bytes, S: Sink> Import<'_, B, S> {
             ))
             .at_byte(input.at));
         }
-        Ok(Value::new(name, input.dtype, self.interface_shape(input)?, Role::Input))
+        let value = Value::new(name, input.dtype, self.interface_shape(input)?, Role::Input);
+        Ok(Value { ext: input.ext(), ..value })
     }
 
     fn initializer_name(&self, span: Span) -> Result<String> {

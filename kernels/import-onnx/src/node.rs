@@ -2,6 +2,7 @@
 
 use crate::scan::{Span, quoted};
 use crate::scope::{Import, Opsets, Scope, domain};
+use crate::shape::Declared;
 use crate::tensor::{Data, Tensor};
 use std::collections::HashMap;
 use sunmao_plugin_sdk::importer::{
@@ -125,7 +126,8 @@ impl<B: Bytes, S: Sink> Import<'_, B, S> {
             None => None,
         };
         let role = if is_result { Role::Output } else { Role::Intermediate };
-        self.value(&Value::new(self.unique(name), dtype, shape, role))
+        let ext = declared.map(Declared::ext).unwrap_or_default();
+        self.value(&Value { ext, ..Value::new(self.unique(name), dtype, shape, role) })
     }
 
     /// Hands the nodes on, those of called functions in their place.
@@ -210,9 +212,11 @@ impl<B: Bytes, S: Sink> Import<'_, B, S> {
                 let bytes: Vec<u8> = values.iter().flat_map(|&value| (value as f32).to_le_bytes()).collect();
                 self.list(scope, name, 1, Some(values.len()), &bytes)?
             }
+            ("value_string", Attribute::Text(text)) => self.texts(scope, name, None, &[text])?,
+            ("value_strings", Attribute::Texts(texts)) => self.texts(scope, name, Some(texts.len()), &texts)?,
             (other, _) => {
                 return Err(Error::unsupported(format!(
-                    "a Constant with {} is not read (value, value_int, value_ints, value_float and value_floats are): remove it from the model",
+                    "a Constant with {} is not read (value and the lists and single elements of integers, floats and strings are): remove it from the model",
                     quoted(other)
                 ))
                 .at_byte(node.at));
@@ -239,6 +243,12 @@ impl<B: Bytes, S: Sink> Import<'_, B, S> {
         };
         let dims = count.map(|count| count as u64).into_iter().collect();
         self.constant(scope, name, Tensor { name: name.into(), dtype, dims, data })
+    }
+
+    /// A constant of strings, framed as the host wants literals.
+    fn texts(&self, scope: &Scope<'_>, name: &str, count: Option<usize>, texts: &[String]) -> Result<u32> {
+        let bytes = crate::tensor::framed(texts.iter().map(String::as_bytes));
+        self.list(scope, name, 8, count, &bytes)
     }
 
     fn identity(&self, scope: &Scope<'_>, from: u32, to: u32) -> Result<()> {

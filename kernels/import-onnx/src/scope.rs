@@ -21,6 +21,24 @@ const SYMBOLS_MAX: usize = 1 << 16;
 /// Graphs within graphs, functions within functions.
 pub(crate) const DEPTH_MAX: u32 = 32;
 
+/// The ABI's code for strings.
+const STRING: u16 = 8;
+
+/// Framed strings in pieces of a literal each, with how many strings each has. A string that is longer is a piece of its own.
+fn frames(bytes: &[u8]) -> Vec<(u64, &[u8])> {
+    let (mut pieces, mut start, mut at, mut count) = (Vec::new(), 0, 0, 0);
+    while let Some(length) = bytes.get(at..).and_then(|rest| rest.first_chunk::<4>()) {
+        let next = at + 4 + u32::from_le_bytes(*length) as usize;
+        if next - start > MAX_LITERAL_BYTES && count > 0 {
+            pieces.push((count, &bytes[start..at]));
+            (start, count) = (at, 0);
+        }
+        (at, count) = (next, count + 1);
+    }
+    pieces.push((count, &bytes[start..]));
+    pieces
+}
+
 /// One import from begin to end.
 pub(crate) struct Import<'s, B, S> {
     pub scanner: Scanner<'s, B>,
@@ -251,11 +269,23 @@ impl<'s, B: Bytes, S: Sink> Import<'s, B, S> {
     }
 
     fn pieces(&self, scope: &Scope<'_>, name: &str, dtype: u16, dims: &[u64], bytes: &[u8]) -> Result<u32> {
-        let bits = crate::tensor::bits(dtype);
-        if bits < 8 {
-            return Err(Error::unsupported(format!(
-                "tensor {} of elements under a byte is written element by element: load and save the model with the onnx package",
-                quoted(name)
+        let pieces: Vec<(u64, &[u8])> = if dtype == STRING {
+            frames(bytes)
+        } else {
+            let bits = crate::tensor::bits(dtype);
+            if bits < 8 {
+                return Err(Error::unsupported(format!(
+                    "tensor {} of elements under a byte is written element by element: load and save the model with the onnx package",
+                    quoted(name)
+                )));
+            }
+            bytes.chunks(MAX_LITERAL_BYTES).map(|piece| (piece.len() as u64 * 8 / bits, piece)).collect()
+        };
+        if let Some((_, long)) = pieces.iter().find(|(_, piece)| piece.len() > MAX_LITERAL_BYTES) {
+            return Err(Error::limit(format!(
+                "tensor {} has a string of {} bytes in an attribute, {MAX_LITERAL_BYTES} at most: store it as an initializer",
+                quoted(name),
+                long.len()
             )));
         }
         let opset = scope.opsets.version("")?;
@@ -263,11 +293,12 @@ impl<'s, B: Bytes, S: Sink> Import<'s, B, S> {
             let name = self.unique(&format!("{name}/part{index}"));
             self.value(&Value::constant(name, dtype, dims, Content::Literal(bytes.to_vec())))
         };
-        let mut inputs = Vec::new();
-        for (index, piece) in bytes.chunks(MAX_LITERAL_BYTES).enumerate() {
-            inputs.push(Some(part(index, dtype, &[piece.len() as u64 * 8 / bits], piece)?));
+        let total = pieces.iter().map(|(count, _)| count).sum();
+        let parts = pieces.len();
+        let mut inputs = Vec::with_capacity(parts);
+        for (index, (count, piece)) in pieces.into_iter().enumerate() {
+            inputs.push(Some(part(index, dtype, &[count], piece)?));
         }
-        let (total, pieces) = (bytes.len() as u64 * 8 / bits, inputs.len());
         let whole = |name: String, dims: &[u64]| {
             let shape = dims.iter().map(|&dim| Dim::Known(dim)).collect();
             self.value(&Value::new(name, dtype, Some(shape), Role::Intermediate))
@@ -289,7 +320,7 @@ impl<'s, B: Bytes, S: Sink> Import<'s, B, S> {
             return Ok(joined);
         }
         let target: Vec<u8> = dims.iter().flat_map(|&dim| dim.to_le_bytes()).collect();
-        let target = part(pieces, 7, &[dims.len() as u64], &target)?;
+        let target = part(parts, 7, &[dims.len() as u64], &target)?;
         let shaped = whole(self.unique(name), dims)?;
         self.out.node(scope.block, &node("Reshape", Vec::new(), vec![Some(joined), Some(target)], shaped))?;
         Ok(shaped)

@@ -2,7 +2,7 @@
 
 use crate::scan::{Scanner, Span};
 use crate::tensor::check_dtype;
-use sunmao_plugin_sdk::importer::{Bytes, Error, Result};
+use sunmao_plugin_sdk::importer::{Attribute, Bytes, Error, Kv, Result};
 
 /// Highest rank that is read.
 pub(crate) const RANK_MAX: usize = 64;
@@ -24,9 +24,21 @@ pub(crate) struct Declared {
     pub dtype: u16,
     /// none: not even the rank is said.
     pub axes: Option<Vec<Axis>>,
-    /// What it is when it is no tensor: "sequence", "map", ...
+    /// What tensors are packed into: "sequence", "optional", "optional-sequence"; empty: nothing.
+    pub container: &'static str,
+    /// What it is when it is nothing that is read: "a map", ...
     pub other: Option<&'static str>,
     pub at: u64,
+}
+
+impl Declared {
+    /// What the host must know of the value besides its type and shape.
+    pub(crate) fn ext(&self) -> Vec<Kv> {
+        if self.container.is_empty() {
+            return Vec::new();
+        }
+        vec![Kv { key: "!container".into(), val: Attribute::Text(self.container.into()) }]
+    }
 }
 
 /// Reads a `ValueInfoProto`.
@@ -43,16 +55,33 @@ pub(crate) fn declared<B: Bytes>(scanner: &Scanner<'_, B>, span: Span) -> Result
     Ok(value)
 }
 
+/// Reads a `TypeProto`: that of a tensor, or of a container of tensors.
 fn read_type<B: Bytes>(scanner: &Scanner<'_, B>, span: Span, value: &mut Declared) -> Result<()> {
     let mut message = scanner.message(span, "TypeProto");
     while let Some(field) = message.next()? {
         match field.number {
             1 => read_tensor_type(scanner, field.span()?, value)?,
-            4 => value.other = Some("a sequence"),
+            4 | 9 => {
+                let optional = field.number == 9;
+                value.container = match (value.container, optional) {
+                    ("", true) => "optional",
+                    ("", false) => "sequence",
+                    ("optional", false) => "optional-sequence",
+                    _ => {
+                        value.other = Some("a container of containers");
+                        return Ok(());
+                    }
+                };
+                let mut content = scanner.message(field.span()?, "TypeProto.Sequence");
+                while let Some(field) = content.next()? {
+                    if field.number == 1 {
+                        read_type(scanner, field.span()?, value)?;
+                    }
+                }
+            }
             5 => value.other = Some("a map"),
             7 => value.other = Some("an opaque type"),
             8 => value.other = Some("a sparse tensor"),
-            9 => value.other = Some("an optional"),
             _ => {}
         }
     }

@@ -6,9 +6,11 @@ use crate::scan::{Field, Scanner, Span, Wire, quoted};
 use crate::shape::RANK_MAX;
 use external::External;
 pub(crate) use external::Siblings;
+pub(crate) use strings::framed;
 use sunmao_plugin_sdk::importer::{Bytes, Content, Error, MAX_LITERAL_BYTES, Result, Weight};
 
 mod external;
+mod strings;
 
 /// Largest tensor that was written element by element and is taken nevertheless, as literals joined by a `Concat`.
 const PIECES_MAX_BYTES: u64 = 256 << 10;
@@ -99,11 +101,7 @@ pub(crate) fn read<B: Bytes>(
     }
     let dtype = check_dtype(header.dtype, &header.name).map_err(|error| error.at_byte(span.start))?;
     if dtype == 8 {
-        return Err(Error::unsupported(format!(
-            "tensor {} holds strings, which are not computed with: remove the string part from the model (often label names; they can be metadata)",
-            quoted(&header.name)
-        ))
-        .at_byte(span.start));
+        return strings::read(scanner, span, header);
     }
     let shape = Shape::new(&header, dtype).map_err(|error| error.at_byte(span.start))?;
     let raw = header.raw.filter(|raw| raw.len() > 0);

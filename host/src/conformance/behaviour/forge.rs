@@ -54,17 +54,6 @@ type Error = reencode::Error<std::convert::Infallible>;
 impl Reencode for Spoiler {
     type Error = std::convert::Infallible;
 
-    fn parse_core_module(
-        &mut self,
-        module: &mut wasm_encoder::Module,
-        parser: Parser,
-        data: &[u8],
-    ) -> Result<(), Error> {
-        self.allocator = allocator(data, parser.clone())?;
-        self.bodies = 0;
-        reencode::utils::parse_core_module(self, module, parser, data)
-    }
-
     fn table_type(&mut self, table: wasmparser::TableType) -> Result<wasm_encoder::TableType, Error> {
         let mut table = reencode::utils::table_type(self, table)?;
         if let Some(elements) = self.table {
@@ -93,7 +82,18 @@ impl Reencode for Spoiler {
     }
 }
 
-impl ReencodeComponent for Spoiler {}
+impl ReencodeComponent for Spoiler {
+    fn parse_component_submodule(
+        &mut self,
+        component: &mut wasm_encoder::Component,
+        parser: Parser,
+        module: &[u8],
+    ) -> Result<(), Error> {
+        self.allocator = allocator(module, parser.clone())?;
+        self.bodies = 0;
+        reencode::component_utils::parse_component_submodule(self, component, parser, module)
+    }
+}
 
 /// Which body of a module is `cabi_realloc`.
 fn allocator(data: &[u8], parser: Parser) -> Result<Option<u32>, Error> {

@@ -113,7 +113,9 @@ fn sizes_that_do_not_fit_are_refused() {
     bad(tensor("w", 7, &[2]).bytes(4, [0; 8]), &["cannot have its data as Float"]);
     bad(tensor("w", 1, &[1]).bytes(4, [0; 4]).bytes(9, [0; 4]), &["two places"]);
     bad(tensor("w", 1, &[1]).bytes(4, [0; 4]).bytes(7, [0]), &["two fields"]);
-    bad(tensor("w", 8, &[1]).bytes(6, "text"), &["strings"]);
+    bad(tensor("w", 8, &[2]).bytes(6, "text"), &["strings", "has 1 of them"]);
+    bad(tensor("w", 8, &[1]).bytes(9, "text"), &["strings", "where strings cannot be"]);
+    bad(tensor("w", 8, &[1]).bytes(6, [0xff]), &["not UTF-8"]);
     bad(tensor("w", 99, &[1]).bytes(9, [0; 4]), &["element type 99"]);
     bad(tensor("", 1, &[1]).bytes(9, [0; 4]), &["no name"]);
     bad((0..65).fold(tensor("w", 1, &[]), |msg, _| msg.int(1, 1)).bytes(9, [0; 4]), &["64 axes"]);
@@ -138,6 +140,24 @@ fn constant_nodes_become_constants_whatever_their_form() {
     assert_eq!(recorded.named("is").expect("is").1.shape.as_ref().expect("a shape").len(), 1);
     assert_eq!(recorded.blocks[0].nodes.len(), 1, "no node is left of a Constant");
 
-    let text = relu_graph().msg(1, constant("s", attr("value_string", 3).bytes(4, "a")));
-    refuse(&model(text), &["value_string", "remove"]);
+    let odd = relu_graph().msg(1, constant("s", attr("value_map", 3).bytes(4, "a")));
+    refuse(&model(odd), &["value_map", "remove"]);
+}
+
+#[test]
+fn strings_are_framed_and_large_ones_stay_in_the_file() {
+    assert_eq!(bytes(tensor("w", 8, &[2]).bytes(6, "ab").bytes(6, "")), b"\x02\0\0\0ab\0\0\0\0");
+    let large = (0..400).fold(tensor("w", 8, &[400]), |msg, _| msg.bytes(6, "text"));
+    let weight = weight(large);
+    assert_eq!((weight.length, weight.encoding.as_str()), (400 * 6, "fields"));
+    let constant = |name: &str, attribute: Msg| node("Constant", "", &[], &[name]).msg(5, attribute);
+    let long = "x".repeat(700);
+    let graph = relu_graph()
+        .msg(1, constant("s", attr("value_string", 3).bytes(4, "a")))
+        .msg(1, constant("ss", attr("value_strings", 8).all(9, &["a", "b"])))
+        .msg(1, constant("long", attr("value_strings", 8).all(9, &[&long, &long])));
+    let recorded = accept(&model(graph));
+    assert_eq!(literal(&recorded, "s"), b"\x01\0\0\0a");
+    assert_eq!(literal(&recorded, "ss"), b"\x01\0\0\0a\x01\0\0\0b");
+    assert_eq!(literal(&recorded, "long/part1").len(), 704, "what is too long for one literal is joined of several");
 }

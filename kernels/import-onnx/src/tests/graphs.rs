@@ -2,7 +2,7 @@
 
 use super::proto::*;
 use super::*;
-use sunmao_plugin_sdk::importer::{Dim as Axis, ErrorCode, Role};
+use sunmao_plugin_sdk::importer::{Dim as Axis, ErrorCode, Kv, Role};
 
 #[test]
 fn a_small_model_comes_through_whole() {
@@ -122,8 +122,10 @@ fn contradictions_in_the_graph_are_refused() {
     refuse(&model(relu_graph().msg(11, info("x", 1, &[]))), &["input `x` occurs twice"]);
     refuse(&model(relu_graph().msg(11, info("", 1, &[]))), &["has no name"]);
     refuse(&model(relu_graph().msg(11, Msg::new().bytes(1, "q"))), &["input `q` has no element type"]);
-    let sequence = Msg::new().bytes(1, "q").msg(2, Msg::new().msg(4, Msg::new()));
-    refuse(&model(relu_graph().msg(11, sequence)), &["a sequence"]);
+    let input = |kind: Msg| Msg::new().bytes(1, "q").msg(2, kind);
+    refuse(&model(relu_graph().msg(11, input(Msg::new().msg(5, Msg::new())))), &["a map"]);
+    let nested = Msg::new().msg(4, Msg::new().msg(1, sequence_of(sequence_of(f32_type()))));
+    refuse(&model(relu_graph().msg(11, input(nested))), &["a container of containers"]);
     let w = || tensor("w", 1, &[1]).bytes(9, [0; 4]);
     refuse(&model(relu_graph().msg(5, w()).msg(5, w())), &["two initializers"]);
     refuse(&model(relu_graph().msg(15, Msg::new())), &["sparse"]);
@@ -192,4 +194,32 @@ fn long_facts_are_ranges_and_unreadable_ones_are_dropped() {
     assert_eq!(file[range[1] as usize], b'a');
     assert!(recorded.fact("bad").is_none());
     assert_eq!(recorded.warnings.len(), 1);
+}
+
+fn f32_type() -> Msg {
+    Msg::new().msg(1, Msg::new().int(1, 1))
+}
+
+fn sequence_of(content: Msg) -> Msg {
+    Msg::new().msg(4, Msg::new().msg(1, content))
+}
+
+fn optional_of(content: Msg) -> Msg {
+    Msg::new().msg(9, Msg::new().msg(1, content))
+}
+
+#[test]
+fn sequences_and_optional_values_say_what_they_are() {
+    for (kind, expected) in [
+        (f32_type(), None),
+        (sequence_of(f32_type()), Some("sequence")),
+        (optional_of(f32_type()), Some("optional")),
+        (optional_of(sequence_of(f32_type())), Some("optional-sequence")),
+    ] {
+        let recorded = accept(&model(relu_graph().msg(11, Msg::new().bytes(1, "q").msg(2, kind))));
+        let value = recorded.named("q").expect("the input").1;
+        let ext = expected.map(|name| Kv { key: "!container".into(), val: Attribute::Text(name.into()) });
+        assert_eq!(value.dtype, 1);
+        assert_eq!(format!("{:?}", value.ext), format!("{:?}", Vec::from_iter(ext)));
+    }
 }
