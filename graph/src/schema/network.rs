@@ -32,8 +32,8 @@ pub(super) const TABLE: &[Schema] = &[
     op("RotaryEmbedding", &[23], 23, (3, 4), (1, 1), &[integer("interleaved", 0), optional("num_heads", Kind::Integer), integer("rotary_embedding_dim", 0)]),
     op("LinearAttention", &[27], 27, (3, 6), (1, 2), &[integer("chunk_size", 64), required("kv_num_heads", Kind::Integer), required("q_num_heads", Kind::Integer), number("scale", 0.0), text("update_rule", "gated_delta")]),
     op("CausalConvWithState", &[27], 27, (2, 4), (1, 2), &[text("activation", "none")]),
-    // Its attributes `score_mod` and `prob_mod` are blocks; without them it is an Attention.
-    op("ai.onnx.preview.FlexAttention", &[1], 1, (3, 3), (1, 1), &[optional("scale", Kind::Number), optional("softmax_precision", Kind::Integer)]),
+    // Behind the operator's own three inputs stand the values that its blocks capture.
+    op("ai.onnx.preview.FlexAttention", &[1], 1, (3, VARIADIC), (1, 1), &[optional("prob_mod", Kind::Graph), optional("scale", Kind::Number), optional("score_mod", Kind::Graph), optional("softmax_precision", Kind::Integer)]),
     op("TensorScatter", &[24], 24, (2, 3), (1, 1), &[integer("axis", -2), text("mode", "linear")]),
     op("LSTM", &[1, 7, 14, 22], 14, (3, 8), (0, 3), &[optional("activation_alpha", Kind::Numbers), optional("activation_beta", Kind::Numbers), optional("activations", Kind::Texts), optional("clip", Kind::Number), text("direction", "forward"), optional("hidden_size", Kind::Integer), integer("input_forget", 0), integer("layout", 0)]),
     op("GRU", &[1, 3, 7, 14, 22], 14, (3, 6), (0, 2), &[optional("activation_alpha", Kind::Numbers), optional("activation_beta", Kind::Numbers), optional("activations", Kind::Texts), optional("clip", Kind::Number), text("direction", "forward"), optional("hidden_size", Kind::Integer), integer("layout", 0), integer("linear_before_reset", 0)]),
