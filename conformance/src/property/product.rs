@@ -29,6 +29,10 @@ fn sizes(draw: &mut Draw) -> (usize, usize, usize) {
         return (size(draw, 0), size(draw, 1), size(draw, 2));
     }
     let size = |draw: &mut Draw| draw.pick(&[1, 2, 3, 4, 5, 7, 8, 9, 11, 13, 16, 17, 19]);
+    if draw.chance(25) {
+        let side = size(draw);
+        return (side, side, side);
+    }
     (size(draw), size(draw), size(draw))
 }
 
