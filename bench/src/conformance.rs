@@ -29,8 +29,8 @@ const GROWTH_GOAL: f64 = 5.0;
 const MUTANTS_GOAL: f64 = 200.0;
 const CAUGHT_GOAL: f64 = 99.0;
 /// Drawn cases for each operator that mutants are asked.
-const CASES: u64 = 24;
-const QUICK_CASES: u64 = 12;
+const CASES: u64 = 48;
+const QUICK_CASES: u64 = 24;
 /// The seed of those cases.
 const SEED: u64 = 1;
 /// The chip that is chosen when nobody names one.

@@ -12,7 +12,7 @@
 //! | `shards-idle`, `shards-short` | a wrong split: all but the first do nothing; some elements are nobody's |
 //! | `swap:A:B` | operands A and B change places |
 //! | `drop:N`, `steps:none`, `steps:last`, `steps:NAME` | operand N, all steps, the last one, those of a name are forgotten |
-//! | `attribute:KEY:HOW[:BY]`, `literal:N:HOW[:BY]` | an attribute or a small constant is misread (`misread`) |
+//! | `attribute:KEY:HOW[:BY]`, `literal:N:HOW[:BY]`, `window:dilate` | an attribute or a small constant is misread (`misread`) |
 
 #![forbid(unsafe_code)]
 

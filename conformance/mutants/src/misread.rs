@@ -11,9 +11,19 @@ pub(crate) fn misread(operation: &mut Operation, words: &[&str]) -> Option<()> {
                 *input = None;
             }
         }
-        ["steps", "none"] => operation.epilogue.clear(),
-        ["steps", "last"] => drop(operation.epilogue.pop()),
-        ["steps", name] => operation.epilogue.retain(|step| step.op != name),
+        ["steps", which] => {
+            let last = operation.epilogue.len().saturating_sub(1);
+            let steps = std::mem::take(&mut operation.epilogue);
+            for (at, step) in steps.into_iter().enumerate() {
+                if !(which == "none" || which == "last" && at == last || which == step.op) {
+                    operation.epilogue.push(step);
+                } else if let Some(input) = step.input.and_then(|input| operation.inputs.get_mut(input as usize)) {
+                    // Nobody reads it any more.
+                    *input = None;
+                }
+            }
+        }
+        ["window", "dilate"] => dilate(operation),
         ["attribute", key, how, ref by @ ..] => {
             let by = by.first().copied().unwrap_or("");
             let found = operation.attributes.iter_mut().find(|kv| kv.key == key);
@@ -40,6 +50,24 @@ pub(crate) fn misread(operation: &mut Operation, words: &[&str]) -> Option<()> {
         _ => return None,
     }
     Some(())
+}
+
+/// Taps that lie one further apart, and as much padding as keeps the result's shape.
+fn dilate(operation: &mut Operation) {
+    let list = |operation: &Operation, wanted: &str| {
+        let found = operation.attributes.iter().find(|kv| kv.key == wanted);
+        found.and_then(|kv| if let Attribute::Integers(list) = &kv.val { Some(list.clone()) } else { None })
+    };
+    let Some(kernel) = list(operation, "kernel_shape") else { return };
+    for kv in &mut operation.attributes {
+        match (kv.key.as_str(), &mut kv.val) {
+            ("dilations", Attribute::Integers(dilations)) => dilations.iter_mut().for_each(|dilation| *dilation += 1),
+            ("pads", Attribute::Integers(pads)) => {
+                pads.iter_mut().skip(kernel.len()).zip(&kernel).for_each(|(pad, &taps)| *pad += taps - 1);
+            }
+            _ => {}
+        }
+    }
 }
 
 fn attribute(value: &mut Attribute, how: &str, by: &str) -> Option<()> {

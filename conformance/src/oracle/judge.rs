@@ -101,6 +101,9 @@ fn judge_reals(answer: &Answer, reals: &Reals, given: &[u8], bounds: &[Bound], f
             0.0
         };
         let allowed = bounds.iter().map(allowed).fold(f64::INFINITY, f64::min) * (1.0 + 1e-9) + own;
+        if wanted.is_infinite() {
+            return wrong("infinity belongs there");
+        }
         if got.is_infinite() || rounded.is_infinite() {
             // At the edge of the range, what rounds to the largest number may as well overflow.
             if got.signum() == wanted.signum()

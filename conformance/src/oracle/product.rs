@@ -187,10 +187,10 @@ fn qlinear_matmul(question: &Question) -> Result<Vec<Answer>, Unknown> {
 fn block_matmul(question: &Question) -> Result<Vec<Answer>, Unknown> {
     const BLOCK: usize = 32;
     let (x, w) = (question.tensor(0)?, question.tensor(1)?);
-    let (k, n) = (question.whole("k", 0) as usize, question.whole("n", 0) as usize);
-    let stored = match question.whole("format", 0) {
-        0x100 => 16,
-        0x104 => 32,
+    let &[n, k] = &w.shape[..] else { return Err(Unknown("weights of other than rows".into())) };
+    let stored = match w.dtype {
+        dtype::Q4_0 => 16,
+        dtype::Q8_0 => 32,
         other => return Err(Unknown(format!("block format {other:#x}"))),
     };
     let half = super::float::format(dtype::F16).ok_or_else(|| Unknown("half floats".into()))?;

@@ -25,10 +25,10 @@ fn scale_place(question: &Question, index: &[usize], shape: &[usize], scale: &Te
         return 0;
     }
     let axis = question.axis("axis", 1, shape.len());
-    if scale.shape.len() == 1 {
+    let block = question.whole("block_size", 0) as usize;
+    if block == 0 {
         return index[axis];
     }
-    let block = question.whole("block_size", 0).max(1) as usize;
     index.iter().enumerate().fold(0, |at, (i, &x)| at * scale.shape[i] + if i == axis { x / block } else { x })
 }
 

@@ -1,6 +1,6 @@
 //! One operation with the bytes of its operands.
 
-use super::{Answer, Tensor};
+use super::{Answer, Tensor, dtype};
 use std::fmt;
 use sunmao_plugin_sdk::Attributes;
 use sunmao_plugin_sdk::abi::{self, Attribute, EpilogueStep, Kv};
@@ -132,7 +132,9 @@ impl Question {
         };
         let input = |given: &Operand| {
             let tensor = &given.tensor;
-            let literal = (given.constant && tensor.bytes.len() <= LITERAL_BYTES).then(|| tensor.bytes.clone());
+            let blocks = tensor.dtype >= dtype::Q4_0;
+            let literal =
+                (given.constant && !blocks && tensor.bytes.len() <= LITERAL_BYTES).then(|| tensor.bytes.clone());
             operand(tensor.dtype, &tensor.shape, given.constant, literal)
         };
         abi::Operation {

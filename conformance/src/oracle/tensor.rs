@@ -20,6 +20,8 @@ pub mod dtype {
     pub const BF16: u16 = 16;
     pub const U4: u16 = 21;
     pub const I4: u16 = 22;
+    pub const Q4_0: u16 = 0x100;
+    pub const Q8_0: u16 = 0x104;
 
     /// Whether elements of the type are floating-point numbers.
     pub fn is_float(dtype: u16) -> bool {
@@ -86,7 +88,13 @@ impl Tensor {
 
     /// Bytes of a tensor.
     pub fn bytes_of(dtype: u16, shape: &[usize]) -> usize {
-        (shape.iter().product::<usize>() * bits(dtype)).div_ceil(8)
+        let elements = shape.iter().product::<usize>();
+        match dtype {
+            // Blocks of 32: an f16 scale, then 16 bytes of two each, or 32.
+            dtype::Q4_0 => elements / 32 * 18,
+            dtype::Q8_0 => elements / 32 * 34,
+            _ => (elements * bits(dtype)).div_ceil(8),
+        }
     }
 
     /// The elements as real numbers.

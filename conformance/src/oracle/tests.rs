@@ -146,11 +146,8 @@ fn blocks_of_four_bits_count_from_minus_eight() {
     let mut block = vec![0x00, 0x3c];
     block.extend([0x98; 16]);
     let question = Question::new("sunmao.QMatMul", 1)
-        .integer("format", 0x100)
-        .integer("k", 32)
-        .integer("n", 1)
         .input(floats(&[1, 32], &[1.0; 32]))
-        .operand(Tensor { dtype: U8, shape: vec![18], bytes: block }, true)
+        .operand(Tensor { dtype: dtype::Q4_0, shape: vec![1, 32], bytes: block }, true)
         .output(F32);
     check(question, &[1, 1], &[16.0]);
 }

@@ -73,7 +73,7 @@ pub(super) fn draw(op: &str, draw: &mut Draw) -> Question {
     match op {
         "Max" | "Min" | "Sum" | "Mean" => return several(question, draw, &whole),
         "Where" => {
-            let dtype = draw.pick(EVERY);
+            let dtype = draw.dtype(EVERY);
             let [condition, x, y] = [0; 3].map(|_| part_of(draw, &whole));
             return question
                 .input(draw.tensor(BOOL, &condition))
@@ -97,9 +97,9 @@ pub(super) fn draw(op: &str, draw: &mut Draw) -> Question {
         "And" | "Or" | "Xor" => BOOL,
         "BitShift" => draw.pick(&[2, 4, U32, U64]),
         "BitwiseAnd" | "BitwiseOr" | "BitwiseXor" => draw.pick(WHOLES),
-        "Equal" => draw.pick(EVERY),
+        "Equal" => draw.dtype(EVERY),
         "Pow" => draw.pick(&[F32, F32, F16, BF16, F64, I32, I64]),
-        _ => draw.pick(NUMBERS),
+        _ => draw.dtype(NUMBERS),
     };
     let question = match op {
         "BitShift" => question.text("direction", draw.pick(&["LEFT", "RIGHT"])),
@@ -166,7 +166,7 @@ impl Draw {
 }
 
 fn several(mut question: Question, draw: &mut Draw, whole: &[usize]) -> Question {
-    let dtype = if matches!(question.op.as_str(), "Sum" | "Mean") { draw.pick(FLOATS) } else { draw.pick(NUMBERS) };
+    let dtype = if matches!(question.op.as_str(), "Sum" | "Mean") { draw.dtype(FLOATS) } else { draw.dtype(NUMBERS) };
     for _ in 0..draw.between(1, 4) {
         let shape = part_of(draw, whole);
         question = question.input(draw.tensor(dtype, &shape));

@@ -86,6 +86,13 @@ impl Draw {
 
     /// A shape of that rank; `most` elements, or a good many more where the case is about large ones.
     pub(crate) fn shape(&mut self, rank: usize, most: usize) -> Vec<usize> {
+        // A cube now and then: who mistakes one axis for another finds the same shape.
+        if rank > 1 && !self.large && !self.empty && self.chance(25) {
+            let side = self.between(2, 4) as usize;
+            if side.pow(rank as u32) <= 2 * most {
+                return vec![side; rank];
+            }
+        }
         let mut room = most;
         let mut shape = vec![1; rank];
         // From the last axis on, which has most of the room.
@@ -99,6 +106,17 @@ impl Draw {
             shape[at] = (self.between(20_500, 26_000) as usize / rest.max(1)).max(1) | 1;
         }
         shape
+    }
+
+    /// One of a list of element types; one of floats where the case is about special numbers.
+    pub(crate) fn dtype(&mut self, from: &[u16]) -> u16 {
+        let mut drawn = self.pick(from);
+        for _ in 0..4 {
+            if self.special && !dtype::is_float(drawn) {
+                drawn = self.pick(from);
+            }
+        }
+        drawn
     }
 
     /// A rank from 0 to 6, small ones more often.

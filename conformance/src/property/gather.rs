@@ -23,7 +23,7 @@ fn indices(draw: &mut Draw, dtype: u16, shape: &[usize], length: usize) -> Tenso
 }
 
 fn gather(draw: &mut Draw) -> Question {
-    let dtype = draw.pick(EVERY);
+    let dtype = draw.dtype(EVERY);
     let rank = draw.rank().max(1);
     draw.empty = false;
     let shape = draw.shape(rank, 200);
@@ -42,7 +42,7 @@ fn gather(draw: &mut Draw) -> Question {
 
 fn reduced(question: Question, draw: &mut Draw) -> (Question, u16) {
     let how = draw.pick(&["none", "none", "add", "mul", "max", "min"]);
-    let dtype = if how == "none" { draw.pick(EVERY) } else { draw.pick(NUMBERS) };
+    let dtype = if how == "none" { draw.dtype(EVERY) } else { draw.dtype(NUMBERS) };
     (question.text("reduction", how), dtype)
 }
 
@@ -59,7 +59,7 @@ fn by_elements(op: &str, draw: &mut Draw) -> Question {
     let constant = draw.chance(30);
     let length = shape[along];
     if op == "GatherElements" {
-        let dtype = draw.pick(EVERY);
+        let dtype = draw.dtype(EVERY);
         if draw.large {
             places = shape.clone();
         }
@@ -112,7 +112,7 @@ fn by_tuples(op: &str, draw: &mut Draw) -> Question {
     let places = Tensor::of_wholes(I64, &[&outer[..], &[width]].concat(), &values);
     let constant = draw.chance(30);
     if op == "GatherND" {
-        let dtype = draw.pick(EVERY);
+        let dtype = draw.dtype(EVERY);
         let question = Question::new(op, 13).integer("batch_dims", batch as i64).input(draw.tensor(dtype, &shape));
         return question.operand(places, constant).output(dtype);
     }
@@ -131,7 +131,7 @@ fn by_tuples(op: &str, draw: &mut Draw) -> Question {
 }
 
 fn entries(draw: &mut Draw) -> Question {
-    let dtype = draw.pick(EVERY);
+    let dtype = draw.dtype(EVERY);
     let dtype = if dtype == BOOL { I32 } else { dtype };
     let (batch, heads, capacity, width) = (
         draw.between(1, 3) as usize,

@@ -24,7 +24,7 @@ pub(super) const OPERATORS: &[&str] = &[
 ];
 
 pub(super) fn draw(op: &str, draw: &mut Draw) -> Question {
-    let dtype = draw.pick(EVERY);
+    let dtype = draw.dtype(EVERY);
     let rank = draw.rank();
     match op {
         "Transpose" => transpose(draw, dtype, rank),

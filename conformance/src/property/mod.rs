@@ -100,13 +100,13 @@ mod tests {
         let mut names = std::collections::HashSet::new();
         for op in operators() {
             assert!(names.insert(op), "{op} is drawn twice");
-            for number in 0..12 {
+            for number in 0..8 {
                 let case = case(op, 1, number).unwrap_or_else(|| panic!("{op}/1/{number} cannot be drawn"));
                 assert_eq!(case.answers.len(), case.question.outputs.len(), "{op}/{number}");
                 for (answer, &dtype) in case.answers.iter().zip(&case.question.outputs) {
                     assert_eq!(answer.dtype, dtype, "{}", case.name);
                 }
-                if number < 3 {
+                if number == 0 {
                     let again = super::case(op, 1, number).expect("was drawn before");
                     assert_eq!(format!("{:?}", case.question), format!("{:?}", again.question));
                     let other = super::case(op, 2, number).expect("another seed");

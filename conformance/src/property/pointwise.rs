@@ -83,10 +83,10 @@ pub(super) fn draw(op: &str, draw: &mut Draw) -> Question {
         _ => {}
     }
     let dtype = match op {
-        "Abs" | "Sign" => draw.pick(NUMBERS),
+        "Abs" | "Sign" => draw.dtype(NUMBERS),
         "Neg" | "Relu" => draw.pick(&[F32, F32, F32, F16, 16, F64, 3, 5, 6, 7]),
         "BitwiseNot" => draw.pick(WHOLES),
-        _ => draw.pick(FLOATS),
+        _ => draw.dtype(FLOATS),
     };
     let question = with_attributes(question, op, draw);
     let x = argument(op, draw, dtype, &shape);
@@ -146,7 +146,7 @@ fn halves(draw: &mut Draw, dtype: u16, shape: &[usize]) -> Tensor {
 }
 
 fn clip(question: Question, draw: &mut Draw, shape: &[usize]) -> Question {
-    let dtype = draw.pick(NUMBERS);
+    let dtype = draw.dtype(NUMBERS);
     let question = question.input(draw.tensor(dtype, shape));
     let bound = |question: Question, draw: &mut Draw, low: i64, high: i64| match draw.below(4) {
         0 => question.without(),
@@ -164,7 +164,7 @@ fn clip(question: Question, draw: &mut Draw, shape: &[usize]) -> Question {
 
 /// Numbers that both types hold, or that round; never floats beyond an integer type, which ONNX leaves open.
 fn convert(question: Question, draw: &mut Draw, shape: &[usize]) -> Question {
-    let (from, to) = (draw.pick(EVERY), draw.pick(EVERY));
+    let (from, to) = (draw.dtype(EVERY), draw.dtype(EVERY));
     let to_whole = !dtype::is_float(to) && to != BOOL;
     let x = if dtype::is_float(from) && to_whole {
         let unsigned = dtype::range(to).0 == 0;

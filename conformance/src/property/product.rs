@@ -29,6 +29,10 @@ fn sizes(draw: &mut Draw) -> (usize, usize, usize) {
         return (size(draw, 0), size(draw, 1), size(draw, 2));
     }
     let size = |draw: &mut Draw| draw.pick(&[1, 2, 3, 4, 5, 7, 8, 9, 11, 13, 16, 17, 19]);
+    if draw.chance(25) {
+        let side = size(draw);
+        return (side, side, side);
+    }
     (size(draw), size(draw), size(draw))
 }
 
@@ -93,7 +97,7 @@ fn gemm(draw: &mut Draw) -> Question {
 
 /// Adds up to three steps in half of the cases. `channels` is the length of the axis that a bias runs along.
 pub(super) fn with_epilogue(mut question: Question, draw: &mut Draw, channels: usize) -> Question {
-    if draw.chance(50) {
+    if draw.chance(25) {
         return question;
     }
     // The shape of the result is the oracle's to say.
@@ -177,10 +181,10 @@ fn quantised(draw: &mut Draw) -> Question {
 }
 
 fn blocks(draw: &mut Draw) -> Question {
-    let format = draw.pick(&[0x100i64, 0x104]);
+    let format = draw.pick(&[dtype::Q4_0, dtype::Q8_0]);
     let (rows, k, n) = (draw.between(1, 5) as usize, 32 * draw.between(1, 4) as usize, draw.size(40));
     draw.empty = false;
-    let stored = if format == 0x100 { 16 } else { 32 };
+    let stored = if format == dtype::Q4_0 { 16 } else { 32 };
     let half = |value: f64| Tensor::of_reals(F16, &[1], &[value]).bytes;
     let mut bytes = Vec::new();
     for _ in 0..n * k / 32 {
@@ -191,11 +195,8 @@ fn blocks(draw: &mut Draw) -> Question {
     let x = if x == F64 { F32 } else { x };
     let shape = if draw.chance(50) { vec![rows, k] } else { vec![2, rows, k] };
     let question = Question::new("sunmao.QMatMul", 1)
-        .integer("format", format)
-        .integer("k", k as i64)
-        .integer("n", n as i64)
         .input(draw.finite(x, &shape))
-        .operand(Tensor { dtype: U8, shape: vec![bytes.len()], bytes }, true);
+        .operand(Tensor { dtype: format, shape: vec![n, k], bytes }, true);
     let question = if draw.chance(40) { question.operand(draw.finite(x, &[n]), true) } else { question };
     question.output(x)
 }

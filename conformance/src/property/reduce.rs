@@ -27,7 +27,7 @@ pub(super) const OPERATORS: &[&str] = &[
 pub(super) fn draw(op: &str, draw: &mut Draw) -> Question {
     match op {
         "GlobalAveragePool" | "GlobalMaxPool" => {
-            let dtype = draw.pick(FLOATS);
+            let dtype = draw.dtype(FLOATS);
             let rank = draw.pick(&[3, 4, 4, 5]);
             let shape = draw.shape(rank, 800);
             Question::new(op, 1).input(draw.tensor(dtype, &shape)).output(dtype)
@@ -54,7 +54,7 @@ fn reduction(op: &str, draw: &mut Draw) -> Question {
     let dtype = match op {
         "ReduceMax" | "ReduceMin" => draw.pick(&[F32, F32, F16, BF16, F64, 2, 3, I32, I64, U32, U64]),
         _ if whole => draw.pick(&[F32, F32, F16, BF16, F64, I32, I64, U32, U64]),
-        _ => draw.pick(FLOATS),
+        _ => draw.dtype(FLOATS),
     };
     let x = match op {
         "ReduceProd" if dtype::is_float(dtype) => draw.within(dtype, &shape, 0.7, 1.4),
@@ -114,7 +114,7 @@ fn extreme(op: &str, draw: &mut Draw) -> Question {
     let empty = std::mem::replace(&mut draw.empty, false);
     let shape = draw.shape(rank, 600);
     draw.empty = empty;
-    let dtype = draw.pick(NUMBERS);
+    let dtype = draw.dtype(NUMBERS);
     Question::new(op, 13)
         .integer("axis", draw.axis(rank))
         .integer("keepdims", draw.between(0, 1))
@@ -132,8 +132,8 @@ fn top(draw: &mut Draw) -> Question {
     }
     let axis = draw.axis(shape.len());
     let length = shape[axis.rem_euclid(shape.len() as i64) as usize];
-    let k = draw.between(0, length as i64);
-    let dtype = draw.pick(NUMBERS);
+    let k = if draw.chance(30) { length as i64 } else { draw.between(0, length as i64) };
+    let dtype = draw.dtype(NUMBERS);
     Question::new("TopK", 11)
         .integer("axis", axis)
         .integer("largest", draw.between(0, 1))

@@ -172,7 +172,8 @@ fn pool(op: &str, draw: &mut Draw) -> Question {
     let grow = if draw.large { 4 } else { 1 };
     let spatial: Vec<usize> = (0..rank).map(|_| draw.between(2, most) as usize * grow).collect();
     let batch = if draw.empty { 0 } else { draw.between(1, 2) as usize };
-    let shape = [&[batch, draw.between(1, 9) as usize], &spatial[..]].concat();
+    let channels = if draw.large { 16 } else { draw.between(1, 9) as usize };
+    let shape = [&[batch, channels], &spatial[..]].concat();
     let dtype = if op == "MaxPool" { draw.pick(&[F32, F32, F32, F16, BF16, F64, U8, I8]) } else { draw.pick(FLOATS) };
     let list = |values: Vec<usize>| values.iter().map(|&n| n as i64).collect::<Vec<_>>();
     let pads: Vec<i64> = (0..2 * rank).map(|axis| draw.between(0, (kernel[axis % rank] as i64 - 1).min(2))).collect();

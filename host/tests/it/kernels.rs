@@ -59,7 +59,7 @@ fn faults_in_kernels_are_noticed() {
     let runtime = runtime();
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/guests/mutants.wasm");
     let mutants = runtime.load(&file, &LoadOptions::default()).expect("`cargo xtask build-plugins mutants` builds it");
-    let strength = kernels::strength::strength(&mutants, 1, 16, 2);
+    let strength = kernels::strength::strength(&mutants, 1, 48, 2);
     assert!(strength.broken.is_empty(), "cases that fail without a fault: {:?}", strength.broken);
     assert!(strength.mutants >= 200, "{} mutants", strength.mutants);
     let survivors = &strength.survivors;

@@ -167,7 +167,9 @@ fn slice(op: Op<'_>) -> Result<Box<dyn Kernel>> {
             let (start, end) = (from_front(starts[i]).clamp(0, length), from_front(ends[i]).clamp(0, length));
             (start, (end - start).max(0).unsigned_abs().div_ceil(step.unsigned_abs()))
         } else if step < 0 {
-            let (start, end) = (from_front(starts[i]).clamp(-1, length - 1), from_front(ends[i]).clamp(-1, length - 1));
+            // A start in front of the first element is the first one, as the specification has it; an end may lie there.
+            let first = from_front(starts[i]).clamp(0.min(length - 1), length - 1);
+            let (start, end) = (first, from_front(ends[i]).clamp(-1, length - 1));
             (start, (start - end).max(0).unsigned_abs().div_ceil(step.unsigned_abs()))
         } else {
             return Err(op.invalid("a step of 0").at(4));

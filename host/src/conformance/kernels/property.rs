@@ -29,7 +29,7 @@ impl Property {
 impl Default for Property {
     /// The cases that every run of the suite has.
     fn default() -> Self {
-        Self::new(1, 24)
+        Self::new(1, 48)
     }
 }
 
