@@ -100,9 +100,12 @@ impl Answer {
     }
 }
 
+/// Answers what it knows: none for an operator of another family.
+type Family = fn(&Question) -> Option<Result<Vec<Answer>, Unknown>>;
+
 /// The answers to a question, one for each output that it names. The error says what the oracle does not know.
 pub fn answer(question: &Question) -> Result<Vec<Answer>, Unknown> {
-    let families: [fn(&Question) -> Option<Result<Vec<Answer>, Unknown>>; 12] = [
+    let families: [Family; 12] = [
         elementwise::answer,
         functions::answer,
         convert::answer,

@@ -41,6 +41,7 @@ impl Draw {
     }
 
     /// The next 64 bits.
+    #[allow(clippy::should_implement_trait, reason = "an iterator ends, this does not")]
     pub fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.state;

@@ -196,14 +196,13 @@ fn pad(draw: &mut Draw, dtype: u16, rank: usize) -> Question {
     }
     let most = |axis: i64| if mode == "reflect" { shape[axis as usize] as i64 - 1 } else { 3 };
     let mut pads: Vec<i64> = Vec::new();
-    for side in 0..2 {
+    for _ in 0..2 {
         for &axis in &axes {
             let n = shape[axis as usize] as i64;
             // Negative pads crop; the first side never crops all.
             let crops = mode == "constant" && n > 2 && draw.chance(25);
             pads.push(if crops { -draw.between(0, (n - 1) / 2) } else { draw.between(0, most(axis).clamp(0, 3)) });
         }
-        let _ = side;
     }
     axes.iter_mut().for_each(|axis| {
         if draw.chance(40) {

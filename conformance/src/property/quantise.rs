@@ -26,7 +26,7 @@ fn scales(draw: &mut Draw, shape: &[usize]) -> Scales {
         0 => (vec![], 0),
         1 => (vec![shape[along]], 0),
         _ => {
-            let block = [4, 3, 2, 1].into_iter().find(|block| shape[along] % block == 0).unwrap_or(1);
+            let block = [4, 3, 2, 1].into_iter().find(|block| shape[along].is_multiple_of(*block)).unwrap_or(1);
             let mut blocks = shape.to_vec();
             blocks[along] /= block;
             (blocks, block as i64)

@@ -53,12 +53,12 @@ fn slices_with_any_step() {
             starts.push(start);
             ends.push(end);
             steps.push(step);
-            // Python's slices.
-            let bound = |at: i64| {
+            // Python's slices, but for a start in front of the first element when going backwards: it is the first element.
+            let bound = |at: i64, first: i64| {
                 let at = if at < 0 { at.saturating_add(length) } else { at };
-                if step > 0 { at.clamp(0, length) } else { at.clamp(-1, length - 1) }
+                if step > 0 { at.clamp(0, length) } else { at.clamp(first, length - 1) }
             };
-            let (mut at, end) = (bound(start), bound(end));
+            let (mut at, end) = (bound(start, 0.min(length - 1)), bound(end, -1));
             kept[axis].clear();
             while (step > 0 && at < end) || (step < 0 && at > end) {
                 kept[axis].push(at as usize);
