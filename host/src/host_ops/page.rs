@@ -4,12 +4,10 @@ use super::{covers, covers_strings};
 use std::collections::HashSet;
 use std::fmt::Write;
 use sunmao_graph::canonical;
-use sunmao_graph::schema::{self, OPSET_MAX, OPSET_MIN, Schema};
+use sunmao_graph::schema::{self, Kind, OPSET_MAX, OPSET_MIN, Schema};
 
 /// Brought to another form when a model is read, whatever its opset.
 const UPGRADED: [&str; 3] = ["Constant", "Scatter", "Upsample"];
-/// Run by `program`, because they hold blocks.
-const BLOCKS: [&str; 4] = ["If", "Loop", "Scan", "SequenceMap"];
 
 fn page() -> String {
     let kernels: HashSet<String> = sunmao_portable::operators().into_iter().map(|row| row.op).collect();
@@ -32,13 +30,12 @@ fn page() -> String {
     for schema in operators {
         let revisions: Vec<String> = schema.revisions.iter().map(ToString::to_string).collect();
         let mut by = Vec::new();
-        if BLOCKS.contains(&schema.op) {
-            by.push("program");
-        }
         if kernels.contains(schema.op) {
             by.push("kernel");
         } else if UPGRADED.contains(&schema.op) || canonical::rewrites(schema.op) {
             by.push("canonicaliser");
+        } else if schema.attributes.iter().any(|attribute| attribute.kind == Kind::Graph) {
+            by.push("program");
         }
         if covers(schema.op) {
             by.push("host");
