@@ -112,12 +112,14 @@ impl Activation {
                 }
                 Self::Tanh => map(from, to, len, math::tanh),
                 Self::GeluErf => map(from, to, len, |x| {
-                    mul(mul(x, splat(0.5)), math::one_plus_erf(mul(x, splat(core::f32::consts::FRAC_1_SQRT_2))))
+                    let half = mul(x, splat(0.5));
+                    fma(half, math::erf(mul(x, splat(core::f32::consts::FRAC_1_SQRT_2))), half)
                 }),
                 Self::GeluTanh => map(from, to, len, |x| {
-                    // (1 + tanh(u)) / 2 = sigmoid(2 u), where nothing cancels.
                     let cube = mul(mul(x, x), x);
-                    mul(x, math::sigmoid(mul(fma(cube, splat(0.044_715), x), splat(1.595_769_1))))
+                    let inner = mul(fma(cube, splat(0.044_715), x), splat(0.797_884_6));
+                    let half = mul(x, splat(0.5));
+                    fma(half, math::tanh(inner), half)
                 }),
                 Self::LeakyRelu { alpha } => {
                     let alpha = splat(alpha);

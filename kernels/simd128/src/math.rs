@@ -87,37 +87,19 @@ pub(crate) fn tanh(x: v128) -> v128 {
     select(f32x4_lt(size, splat(0.55)), small, large)
 }
 
-/// Where the error function changes from one polynomial to the other.
-const ERF_SPLIT: f32 = 0.927_734_4;
-
 /// Error function of each lane.
 #[inline(always)]
 pub(crate) fn erf(x: v128) -> v128 {
-    let (near, tail) = erf_parts(x);
-    let far = v128_or(sub(splat(1.0), tail), v128_and(x, splat(-0.0)));
-    select(f32x4_lt(f32x4_abs(x), splat(ERF_SPLIT)), near, far)
-}
-
-/// `1 + erf(x)` of each lane. Down to -4 nothing cancels, because there it is the complement itself; below, where it is less than 1.6e-8, it is 0.
-#[inline(always)]
-pub(crate) fn one_plus_erf(x: v128) -> v128 {
-    let (near, tail) = erf_parts(x);
-    let tail = select(f32x4_lt(x, splat(-4.0)), splat(0.0), tail);
-    let far = select(f32x4_lt(x, splat(0.0)), tail, sub(splat(2.0), tail));
-    select(f32x4_lt(f32x4_abs(x), splat(ERF_SPLIT)), add(splat(1.0), near), far)
-}
-
-/// erf(x), good up to [`ERF_SPLIT`], and its complement `1 - erf(|x|)`, good from there to 4; beyond, the complement stays what it is at 4.
-#[inline(always)]
-fn erf_parts(x: v128) -> (v128, v128) {
+    let sign = v128_and(x, splat(-0.0));
+    let t = f32x4_abs(x);
     let s = mul(x, x);
-    let mut near = splat(-5.967_617e-4);
+    let mut small = splat(-5.967_617e-4);
     for c in [4.991_194_2e-3, -2.676_813_5e-2, 1.128_199_25e-1, -3.761_253_4e-1, 1.283_791_7e-1] {
-        near = fma(near, s, splat(c));
+        small = fma(small, s, splat(c));
     }
-    let near = fma(near, x, x);
-    // The polynomial is used no further than 4, so that it cannot overflow.
-    let t = at_most(f32x4_abs(x), splat(4.0));
+    let small = fma(small, x, x);
+    // Beyond 4 the result is 1; the polynomial is used no further, so that it cannot overflow.
+    let t = at_most(t, splat(4.0));
     let s = mul(t, t);
     let r = fma(splat(-1.728_534_7e-5), t, splat(3.831_974_3e-4));
     let u = fma(splat(-3.883_964_4e-3), t, splat(2.425_462_2e-2));
@@ -125,5 +107,7 @@ fn erf_parts(x: v128) -> (v128, v128) {
     for c in [-1.067_778_8e-1, -6.348_467e-1, -1.287_175_1e-1] {
         r = fma(r, t, splat(c));
     }
-    (near, exp(fma(r, t, f32x4_neg(t))))
+    let r = fma(r, t, f32x4_neg(t));
+    let large = v128_or(sub(splat(1.0), exp(r)), sign);
+    select(f32x4_lt(f32x4_abs(x), splat(0.927_734_4)), small, large)
 }

@@ -2,10 +2,8 @@
 
 use crate::arguments::{Op, count, shards_for};
 use crate::math;
-use crate::vector::{
-    LANES, add, div, fma, load, load_part, mul, select, splat, store, store_part, sub, sum_lanes, v128,
-};
-use core::arch::wasm32::{f32x4_eq, f32x4_extract_lane, f32x4_max, f32x4_min, i32x4_shuffle};
+use crate::vector::{LANES, add, div, fma, load, load_part, mul, splat, store, store_part, sub, sum_lanes, v128};
+use core::arch::wasm32::{f32x4_extract_lane, f32x4_max, f32x4_min, i32x4_shuffle};
 use sunmao_plugin_sdk::abi::{Alias, Requirements};
 use sunmao_plugin_sdk::{Bindings, Call, Dispatch, Kernel, Result};
 
@@ -121,15 +119,14 @@ unsafe fn softmax(from: *const f32, to: *mut f32, len: usize) {
         let mut sums = splat(0.0);
         let mut i = 0;
         while i < whole {
-            let e = exp_of_difference(load(from.add(i)), top);
+            let e = math::exp(sub(load(from.add(i)), top));
             sums = add(sums, e);
             store(to.add(i), e);
             i += LANES;
         }
         let mut sum = sum_lanes(sums);
         if whole < len {
-            let e = exp_of_difference(load_part(from.add(whole), len - whole), top);
-            store_part(to.add(whole), e, len - whole);
+            store_part(to.add(whole), math::exp(sub(load_part(from.add(whole), len - whole), top)), len - whole);
             for i in whole..len {
                 sum += to.add(i).read();
             }
@@ -137,19 +134,6 @@ unsafe fn softmax(from: *const f32, to: *mut f32, len: usize) {
         let factor = splat(1.0 / sum);
         crate::vector::map(to, to, len, |e| mul(e, factor));
     }
-}
-
-/// `exp(x - top)`. What the difference of two floats loses would be an absolute error of the exponent, tens of ULP where `top` is large, so
-/// it is put back to first order (Knuth's two-sum gives it exactly).
-#[inline(always)]
-fn exp_of_difference(x: v128, top: v128) -> v128 {
-    let difference = sub(x, top);
-    let taken = sub(difference, x);
-    let lost = sub(sub(x, sub(difference, taken)), add(top, taken));
-    let e = math::exp(difference);
-    // Beside an infinity nothing was lost, and the sum above is no number.
-    let lost = select(f32x4_eq(lost, lost), lost, splat(0.0));
-    fma(e, lost, e)
 }
 
 /// LayerNormalization with one output.
