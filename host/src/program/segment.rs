@@ -22,14 +22,15 @@ impl Segment {
         &self,
         inputs: impl Iterator<Item = (DType, &'a [u64], &'a [u8])>,
     ) -> Result<Signature, RunError> {
-        let key = |((dtype, shape, bytes), (&bound, &id)): ((DType, &[u64], &[u8]), (&bool, &ValueId))| {
+        let mut signature = Signature::with_capacity(self.bound.len());
+        for ((dtype, shape, bytes), (&bound, &id)) in inputs.zip(self.bound.iter().zip(&self.graph.inputs)) {
             if bound && bytes.len() as u64 > CONTENT_BYTES_MAX {
                 let value = self.graph.value(id).name.clone();
                 return Err(RunError::Content { value, got: bytes.len(), most: CONTENT_BYTES_MAX });
             }
-            Ok(InputKey { dtype, shape: shape.to_vec(), content: bound.then(|| bytes.into()) })
-        };
-        inputs.zip(self.bound.iter().zip(&self.graph.inputs)).map(key).collect()
+            signature.push(InputKey { dtype, shape: shape.to_vec(), content: bound.then(|| bytes.into()) });
+        }
+        Ok(signature)
     }
 
     /// The bytes that the plan takes: bound inputs are part of the plan.

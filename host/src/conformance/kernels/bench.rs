@@ -26,6 +26,9 @@ pub(super) enum Device {
     Native(Place),
 }
 
+/// Runs one shard: its number, of how many, for the slot that begins that many bytes behind the first.
+type ShardRunner<'a> = Box<dyn FnMut(u32, u32, u64) -> Result<(), Failure> + 'a>;
+
 impl Device {
     pub(super) fn name(&self) -> String {
         match self {
@@ -213,10 +216,7 @@ impl<'a> Bench<'a> {
     }
 
     /// Binds the kernel to a placement; what it gives runs one shard.
-    fn bound(
-        &mut self,
-        place: &Placement,
-    ) -> Result<Box<dyn FnMut(u32, u32, u64) -> Result<(), Failure> + '_>, Failure> {
+    fn bound(&mut self, place: &Placement) -> Result<ShardRunner<'_>, Failure> {
         match &mut self.kernel {
             Kernel::Native(kernel) => {
                 let solo =

@@ -64,7 +64,8 @@ impl Collected {
 
     /// Joins the runs; `place` answers for each result the axis along which it grows, and whether the last run comes first.
     pub(super) fn finish(self, place: impl Fn(usize) -> (i64, bool)) -> Result<Vec<Value>, Fault> {
-        let join = |(index, (dtype, lengths, mut tensors)): (usize, (Option<DType>, Vec<u64>, Vec<Tensor>))| {
+        let mut joined_results = Vec::with_capacity(self.results.len());
+        for (index, (dtype, lengths, mut tensors)) in self.results.into_iter().enumerate() {
             let (axis, backwards) = place(index);
             if backwards {
                 tensors.reverse();
@@ -76,9 +77,9 @@ impl Collected {
                     return Err("ran no iteration, and the type of its results is not known".to_owned().into());
                 }
             };
-            Ok(Value::Tensor(joined))
-        };
-        self.results.into_iter().enumerate().map(join).collect()
+            joined_results.push(Value::Tensor(joined));
+        }
+        Ok(joined_results)
     }
 }
 

@@ -37,7 +37,7 @@ impl Places {
     /// The bytes of a run of elements.
     fn bytes(&self, run: Range<u64>) -> Result<Range<usize>, String> {
         match self {
-            Places::Even { bits } if (run.start * bits) % 8 == 0 && (run.end * bits) % 8 == 0 => {
+            Places::Even { bits } if (run.start * bits).is_multiple_of(8) && (run.end * bits).is_multiple_of(8) => {
                 Ok((run.start * bits / 8) as usize..(run.end * bits / 8) as usize)
             }
             Places::Even { bits } => {
