@@ -1,6 +1,6 @@
 //! The faults that the suite must notice: one operator with one fault each, in the words that `conformance/mutants` understands.
 
-use super::operators;
+use super::{layout, operators};
 
 /// One operator with one fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ const EVERYWHERE: &[&str] = &["negate", "stale-first", "stale-last", "relative"]
 
 /// Operators whose results are floats that come out of arithmetic.
 fn computes(op: &str) -> bool {
-    !MOVES.contains(&op)
+    !is_move(op)
         && !matches!(
             op,
             "ArgMax"
@@ -75,30 +75,13 @@ fn computes(op: &str) -> bool {
         )
 }
 
-const MOVES: &[&str] = &[
-    "Identity",
-    "Reshape",
-    "Flatten",
-    "Squeeze",
-    "Unsqueeze",
-    "Transpose",
-    "DepthToSpace",
-    "SpaceToDepth",
-    "Concat",
-    "Split",
-    "Slice",
-    "Pad",
-    "Expand",
-    "Tile",
-    "Trilu",
-    "Gather",
-    "GatherElements",
-    "GatherND",
-    "ScatterElements",
-    "ScatterND",
-    "TensorScatter",
-    "Where",
-];
+/// Whether results are elements of the inputs, unchanged. Of the operators that move by place, only Resize computes.
+fn is_move(op: &str) -> bool {
+    (layout::OPERATORS.contains(&op) && op != "Resize") || MOVES_BY_INDEX.contains(&op)
+}
+
+const MOVES_BY_INDEX: &[&str] =
+    &["Gather", "GatherElements", "GatherND", "ScatterElements", "ScatterND", "TensorScatter", "Where"];
 
 /// Operators that keep every NaN that comes in.
 const KEEP_NAN: &[&str] = &[
@@ -244,7 +227,7 @@ pub fn mutants() -> Vec<Mutant> {
     for op in operators() {
         let mut add = |faults: &[&'static str]| all.extend(faults.iter().map(|&fault| Mutant { op, fault }));
         add(EVERYWHERE);
-        if MOVES.contains(&op) {
+        if is_move(op) {
             add(&["shift"]);
         }
         if computes(op) {
