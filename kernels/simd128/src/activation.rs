@@ -111,15 +111,11 @@ impl Activation {
                     map(from, to, len, |x| mul(x, unit(fma(x, alpha, beta))));
                 }
                 Self::Tanh => map(from, to, len, math::tanh),
-                Self::GeluErf => map(from, to, len, |x| {
-                    let half = mul(x, splat(0.5));
-                    fma(half, math::erf(mul(x, splat(core::f32::consts::FRAC_1_SQRT_2))), half)
-                }),
+                Self::GeluErf => map(from, to, len, math::gelu),
                 Self::GeluTanh => map(from, to, len, |x| {
-                    let cube = mul(mul(x, x), x);
-                    let inner = mul(fma(cube, splat(0.044_715), x), splat(0.797_884_6));
-                    let half = mul(x, splat(0.5));
-                    fma(half, math::tanh(inner), half)
+                    // (1 + tanh u) / 2 is sigmoid(2 u), which does not cancel left of zero.
+                    let factor = fma(mul(x, x), splat(2.0 * 0.797_884_6 * 0.044_715), splat(2.0 * 0.797_884_6));
+                    mul(x, math::sigmoid(mul(x, factor)))
                 }),
                 Self::LeakyRelu { alpha } => {
                     let alpha = splat(alpha);

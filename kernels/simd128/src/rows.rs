@@ -108,6 +108,9 @@ impl Kernel for Softmax {
     }
 }
 
+/// Floats that [`softmax`] sums in one chain for each lane.
+const SUM_BLOCK: usize = 64 * LANES;
+
 /// # Safety
 /// Both hold `len` floats; they are one place or apart.
 #[inline(never)]
@@ -116,15 +119,21 @@ unsafe fn softmax(from: *const f32, to: *mut f32, len: usize) {
     unsafe {
         let top = splat(fold(from, len, f32::NEG_INFINITY, |a, b| f32x4_max(a, b), larger));
         let whole = len - len % LANES;
-        let mut sums = splat(0.0);
+        // Sums of blocks, and their sum: one chain of additions over a long row would lose digits that every result shares.
+        let mut blocks = splat(0.0);
         let mut i = 0;
         while i < whole {
-            let e = math::exp(sub(load(from.add(i)), top));
-            sums = add(sums, e);
-            store(to.add(i), e);
-            i += LANES;
+            let end = whole.min(i + SUM_BLOCK);
+            let mut sums = splat(0.0);
+            while i < end {
+                let e = math::exp(sub(load(from.add(i)), top));
+                sums = add(sums, e);
+                store(to.add(i), e);
+                i += LANES;
+            }
+            blocks = add(blocks, sums);
         }
-        let mut sum = sum_lanes(sums);
+        let mut sum = sum_lanes(blocks);
         if whole < len {
             store_part(to.add(whole), math::exp(sub(load_part(from.add(whole), len - whole), top)), len - whole);
             for i in whole..len {
