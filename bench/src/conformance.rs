@@ -3,6 +3,7 @@
 //! Each group has a function of its own. Whatever does not pass is told by name on stderr, with its reason.
 
 use crate::figure::{Goal, Report};
+use crate::opinion;
 use crate::rig::Rig;
 use anyhow::{Context, Result, anyhow, bail};
 use serde::Deserialize;
@@ -55,6 +56,7 @@ pub(crate) fn measure(report: &mut Report<'_>, means: &Means<'_>) {
     report.section("claims", |report| claims(report, means));
     report.section("behaviour", |report| behaviour(report, means));
     report.section("property", |report| mutants(report, means));
+    report.section("opinion", |report| opinion::measure(report, means));
 }
 
 /// ONNX's cases through importer, default chip and fast paths, by opset band beside the peers.

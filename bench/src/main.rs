@@ -8,6 +8,7 @@ mod figure;
 mod isolation;
 mod memory;
 mod models;
+mod opinion;
 mod overhead;
 mod rig;
 mod speed;
