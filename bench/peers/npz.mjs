@@ -1,4 +1,4 @@
-// Reads numpy's .npz: a ZIP of .npy arrays, stored or deflated.
+// Reads and writes numpy's .npz: a ZIP of .npy arrays, stored or deflated.
 
 import fs from "node:fs";
 import zlib from "node:zlib";
@@ -41,4 +41,52 @@ function readNpy(bytes, where) {
     shape: shape.split(",").map((extent) => extent.trim()).filter(Boolean).map(Number),
     data: data.buffer.slice(data.byteOffset, data.byteOffset + data.byteLength),
   };
+}
+
+/** Writes tensors by name ({ type, dims, data }), stored. */
+export function writeNpz(file, tensors) {
+  const parts = [];
+  const directory = [];
+  let at = 0;
+  for (const [key, { type, dims, data }] of Object.entries(tensors)) {
+    const descr = Object.keys(NAMES).find((descr) => NAMES[descr] === type);
+    if (!descr) throw new Error(`${file}: ${key} has type ${type}, which is not written here`);
+    const tuple = dims.length === 1 ? `${dims[0]},` : dims.join(", ");
+    const text = `{'descr': '${descr}', 'fortran_order': False, 'shape': (${tuple}), }`;
+    const header = Buffer.from(text.padEnd(Math.ceil((text.length + 11) / 64) * 64 - 11) + "\n", "latin1");
+    const magic = Buffer.from([0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59, 1, 0, header.length & 255, header.length >> 8]);
+    const body = Buffer.concat([magic, header, Buffer.from(data.buffer, data.byteOffset, data.byteLength)]);
+    const name = Buffer.from(`${key}.npy`, "utf8");
+    const fields = Buffer.alloc(26);
+    fields.writeUInt16LE(20, 0);
+    fields.writeUInt32LE(crc32(body), 10);
+    fields.writeUInt32LE(body.length, 14);
+    fields.writeUInt32LE(body.length, 18);
+    fields.writeUInt16LE(name.length, 22);
+    const local = Buffer.concat([Buffer.from("PK\x03\x04", "latin1"), fields, name]);
+    const rest = Buffer.alloc(14);
+    rest.writeUInt32LE(at, 10);
+    directory.push(Buffer.concat([Buffer.from("PK\x01\x02\x14\x00", "latin1"), fields, rest, name]));
+    parts.push(local, body);
+    at += local.length + body.length;
+  }
+  const central = Buffer.concat(directory);
+  const end = Buffer.alloc(18);
+  end.writeUInt16LE(directory.length, 4);
+  end.writeUInt16LE(directory.length, 6);
+  end.writeUInt32LE(central.length, 8);
+  end.writeUInt32LE(at, 12);
+  fs.writeFileSync(file, Buffer.concat([...parts, central, Buffer.from("PK\x05\x06", "latin1"), end]));
+}
+
+const CRC = new Uint32Array(256).map((_, index) => {
+  let value = index;
+  for (let bit = 0; bit < 8; bit++) value = value & 1 ? (value >>> 1) ^ 0xedb88320 : value >>> 1;
+  return value;
+});
+
+function crc32(bytes) {
+  let sum = 0xffffffff;
+  for (const byte of bytes) sum = CRC[(sum ^ byte) & 255] ^ (sum >>> 8);
+  return (sum ^ 0xffffffff) >>> 0;
 }

@@ -1,27 +1,26 @@
-// Times one model on onnxruntime-web's wasm backend (SIMD, threads), in Node, and prints one line of JSON.
+// Runs one model on onnxruntime-web's wasm backend (SIMD, threads), in Node, and times it whenever it is told to.
 //
-//     node ortweb.mjs --peers DIR --model FILE --inputs CASE.inputs.npz --threads N [--seconds S] [--expected CASE.expected.npz]
+//     node ortweb.mjs --peers DIR --model FILE --inputs CASE.inputs.npz --outputs FILE.npz --threads N
 //
-// DIR holds node_modules with onnxruntime-web. After a warm-up the model runs for S seconds (1.5 unless told) and at least 5 times.
-// With --expected, the largest difference from those outputs is printed too, so that a time is never taken of a wrong answer.
+// DIR holds node_modules with onnxruntime-web. What comes in and goes out is as runtime.py says.
 
 import fs from "node:fs";
 import path from "node:path";
+import readline from "node:readline";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
-import { readNpz } from "./npz.mjs";
+import { readNpz, writeNpz } from "./npz.mjs";
 
 const { values: options } = parseArgs({
   options: {
     peers: { type: "string" },
     model: { type: "string" },
     inputs: { type: "string" },
-    expected: { type: "string" },
-    threads: { type: "string", default: "1" },
-    seconds: { type: "string", default: "1.5" },
+    outputs: { type: "string" },
+    threads: { type: "string" },
   },
 });
-for (const name of ["peers", "model", "inputs"]) {
+for (const name of ["peers", "model", "inputs", "outputs", "threads"]) {
   if (!options[name]) {
     console.error(`--${name} is missing`);
     process.exit(2);
@@ -46,20 +45,9 @@ function tensors(ort, file) {
   return found;
 }
 
-/** The largest difference, relative to the largest value of each output. */
-function difference(outputs, expected) {
-  let worst = 0;
-  for (const [name, tensor] of Object.entries(expected)) {
-    const here = outputs[name].data;
-    let largest = 0;
-    let apart = 0;
-    for (let index = 0; index < tensor.data.length; index++) {
-      largest = Math.max(largest, Math.abs(Number(tensor.data[index])));
-      apart = Math.max(apart, Math.abs(Number(here[index]) - Number(tensor.data[index])));
-    }
-    worst = Math.max(worst, apart / (largest || 1));
-  }
-  return worst;
+function resident(field) {
+  const line = fs.readFileSync("/proc/self/status", "utf8").split("\n").find((line) => line.startsWith(field));
+  return Number(line.split(/\s+/)[1]) * 1024;
 }
 
 const entry = path.resolve(options.peers, "node_modules/onnxruntime-web/dist/ort.node.min.mjs");
@@ -67,46 +55,43 @@ const ort = await import(pathToFileURL(entry).href);
 ort.env.wasm.numThreads = Number(options.threads);
 ort.env.logLevel = "error";
 
-const feeds = tensors(ort, options.inputs);
-let start = performance.now();
-const session = await ort.InferenceSession.create(new Uint8Array(fs.readFileSync(options.model)), {
-  executionProviders: ["wasm"],
-  graphOptimizationLevel: "all",
-});
-const load_ms = performance.now() - start;
+const LEAST_RUNS = 2;
+const MOST_RUNS = 5000;
 
-start = performance.now();
-const first = await session.run(feeds);
-const first_ms = performance.now() - start;
-const apart = options.expected ? difference(first, tensors(ort, options.expected)) : undefined;
-
-const budget_ms = Number(options.seconds) * 1000;
-start = performance.now();
-for (let count = 0; count < 2 || performance.now() - start < budget_ms / 4; count++) await session.run(feeds);
-
-const times = [];
-start = performance.now();
-while (times.length < 5 || performance.now() - start < budget_ms) {
-  const before = performance.now();
+async function times(seconds) {
   await session.run(feeds);
-  times.push(performance.now() - before);
-  if (times.length >= 3 && performance.now() - start > 10 * budget_ms) break;
+  const taken = [];
+  const start = performance.now();
+  while (taken.length < LEAST_RUNS || (performance.now() - start < seconds * 1000 && taken.length < MOST_RUNS)) {
+    const before = performance.now();
+    await session.run(feeds);
+    taken.push(performance.now() - before);
+  }
+  return taken;
 }
-times.sort((a, b) => a - b);
 
-console.log(
-  JSON.stringify({
-    runtime: `onnxruntime-web ${ort.env.versions.web ?? ""}`.trim(),
-    model: path.basename(options.model, ".onnx"),
-    threads: Number(options.threads),
-    load_ms,
-    first_ms,
-    median_ms: times[times.length >> 1],
-    min_ms: times[0],
-    p90_ms: times[Math.floor(times.length * 0.9)],
-    runs: times.length,
-    difference: apart,
-  }),
-);
+const feeds = tensors(ort, options.inputs);
+const idle_bytes = resident("VmRSS");
+let session;
+try {
+  const start = performance.now();
+  session = await ort.InferenceSession.create(new Uint8Array(fs.readFileSync(options.model)), {
+    executionProviders: ["wasm"],
+    graphOptimizationLevel: "all",
+  });
+  const loaded = performance.now();
+  const outputs = await session.run(feeds);
+  const first_ms = performance.now() - loaded;
+  writeNpz(options.outputs, outputs);
+  const runtime = `onnxruntime-web ${ort.env.versions.web ?? ""}`.trim();
+  const facts = { runtime, load_ms: loaded - start, first_ms, idle_bytes, peak_bytes: resident("VmHWM") };
+  console.log(JSON.stringify(facts));
+} catch (error) {
+  console.log(JSON.stringify({ error: String(error).slice(0, 400) }));
+  process.exit(0);
+}
+for await (const line of readline.createInterface({ input: process.stdin })) {
+  console.log(JSON.stringify({ times_ms: await times(Number(line)) }));
+}
 // Its worker threads would keep the process alive.
 process.exit(0);

@@ -1,8 +1,8 @@
-"""What ONNX Runtime answers to every case, as models/cases/NAME/CASE.expected.npz.
+"""What ONNX Runtime answers to every case of a list, as models/cases/NAME/CASE.expected.npz.
 
-    run_ort.py MODELS [--fresh] [--only NAME ...]
+    run_ort.py MODELS [--list index.json|engine.json] [--fresh] [--only NAME ...]
 
-CPU, one thread. A model whose answer is not finite, or the same whatever goes in, is refused: nothing could be learnt from comparing with it.
+CPU, one thread. Quantised models are left to `run_exact.py`: ONNX Runtime's int8 kernels saturate on processors without VNNI. A model whose answer is not finite, or the same whatever goes in, is refused: nothing could be learnt from comparing with it.
 """
 
 import argparse
@@ -40,12 +40,13 @@ def check(where, outputs):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", type=Path)
+    parser.add_argument("--list", default="index.json", help="the file that lists models and cases")
     parser.add_argument("--fresh", action="store_true", help="run every case again")
     parser.add_argument("--only", nargs="*", default=[], help="names of models; without any, all of them")
     arguments = parser.parse_args()
 
-    for model in json.loads((arguments.models / "index.json").read_text())["models"]:
-        if arguments.only and model["name"] not in arguments.only:
+    for model in json.loads((arguments.models / arguments.list).read_text())["models"]:
+        if (arguments.only and model["name"] not in arguments.only) or model.get("kind") in ("int8", "exact"):
             continue
         running = None
         for case in model["cases"]:

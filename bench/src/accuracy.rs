@@ -2,7 +2,7 @@
 
 use crate::figure::{Goal, Report};
 use crate::models::{Case, Files, Index, Model, Tensors};
-use crate::rig::Rig;
+use crate::rig::{Paths, Rig};
 use anyhow::{Context, Result, bail};
 use sunmao_graph::DType;
 
@@ -32,7 +32,7 @@ pub(crate) fn measure(report: &mut Report<'_>, rig: &Rig, index: &Index, quick: 
 }
 
 fn worst(rig: &Rig, index: &Index, model: &Model, chip: &str, threads: usize, cases: &[Case]) -> Result<f64> {
-    let session = rig.session(chip, threads, &index.file(model))?;
+    let session = rig.session(chip, threads, &index.file(model), Paths::Plugin)?;
     let mut worst = 0f64;
     for case in cases {
         let outputs = session.infer(case.inputs.clone(), &[]).with_context(|| case.name.clone())?;

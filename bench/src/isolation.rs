@@ -1,11 +1,12 @@
 //! What it costs to load a plugin and to make an instance, how soon a runaway one is stopped, and what the polls cost that stop it.
 
 use crate::figure::{Goal, Report, median};
-use crate::rig::{Bench, Rig, Sketch, seconds};
+use crate::rig::{Bench, On, Rig, Sketch, seconds};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use sunmao_graph::DType;
 use sunmao_host::plugin::{ChipInstance, Limits, LoadOptions, Plugin, PluginError, Runtime, RuntimeOptions};
 use sunmao_plugin_sdk::abi;
 
@@ -134,9 +135,10 @@ fn polls(report: &mut Report<'_>, rig: &Rig, rounds: usize) -> Result<()> {
         let plugin =
             rig.runtime.load(&rig.plugin_file("simd128"), &LoadOptions { safepoints, ..LoadOptions::default() })?;
         let mut sketch = Sketch::new();
-        let (a, b) = (sketch.input(&[512, 512]), sketch.input(&[512, 512]));
-        let product = sketch.node("MatMul", 13, &[a, b], &[512, 512]);
-        Bench::new(sketch.finish(product), Some(&plugin), 1, |_| ())
+        let square = [512, 512];
+        let (a, b) = (sketch.input(DType::F32, &square), sketch.input(DType::F32, &square));
+        let product = sketch.node("MatMul", 13, &[a, b], (DType::F32, &square));
+        Bench::new(sketch.finish(product), On::Plugin(&plugin), 1, |_| ())
     };
     let (with, without) = (gemm(true)?, gemm(false)?);
     let mut ratios = Vec::new();

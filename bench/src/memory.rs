@@ -2,7 +2,7 @@
 
 use crate::figure::{Goal, Report};
 use crate::models::Index;
-use crate::rig::Rig;
+use crate::rig::{Paths, Rig};
 use anyhow::{Context, Result};
 use std::process::Command;
 use sunmao_host::memory::pss_bytes;
@@ -23,7 +23,7 @@ pub(crate) fn measure(report: &mut Report<'_>, rig: &Rig, index: &Index, quick: 
     }
     for model in index.models.iter().take(if quick { 3 } else { usize::MAX }) {
         let name = format!("memory.arena.{}", model.name);
-        let session = rig.session("simd128", 2, &index.file(model))?;
+        let session = rig.session("simd128", 2, &index.file(model), Paths::Plugin)?;
         let mut worst = 0f64;
         let mut cases = 0;
         for case in &model.cases {
@@ -57,7 +57,7 @@ fn grandchild(threads: usize) -> Result<f64> {
 /// Loads and runs one model, and prints what this process has resident.
 pub(crate) fn child(rig: &Rig, index: &Index, threads: usize) -> Result<()> {
     let model = index.model("resnet50")?;
-    let session = rig.session("simd128", threads, &index.file(model))?;
+    let session = rig.session("simd128", threads, &index.file(model), Paths::Plugin)?;
     let case = index.case(model.cases.first().context("resnet50 has no case")?)?;
     for _ in 0..3 {
         session.infer(case.inputs.clone(), &[])?;

@@ -1,19 +1,19 @@
 //! What the host adds to each dispatch, averaged over a whole plan of operators that do next to nothing.
 
 use crate::figure::{Goal, Report};
-use crate::rig::{Bench, Rig, Sketch, repeat};
+use crate::rig::{Bench, On, Rig, Sketch, repeat};
 use anyhow::Result;
 use std::time::Duration;
-use sunmao_graph::Graph;
+use sunmao_graph::{DType, Graph};
 use sunmao_host::plan::Schedule;
 
 /// A chain of that many `Relu` on 16 numbers.
 fn chain(length: usize) -> Graph {
     let mut sketch = Sketch::new();
     let shape = [16];
-    let mut value = sketch.input(&shape);
+    let mut value = sketch.input(DType::F32, &shape);
     for _ in 0..length {
-        value = sketch.node("Relu", 14, &[value], &shape);
+        value = sketch.node("Relu", 14, &[value], (DType::F32, &shape));
     }
     sketch.finish(value)
 }
@@ -40,10 +40,10 @@ fn slope(bench: impl Fn(usize) -> Result<Bench>, time: Duration) -> Result<f64> 
 pub(crate) fn measure(report: &mut Report<'_>, rig: &Rig, quick: bool) -> Result<()> {
     let time = Duration::from_millis(if quick { 200 } else { 1500 });
     let plugin = rig.chip("simd128")?;
-    let alone = slope(|length| Bench::new(chain(length), Some(&plugin), 1, |_| ()), time)?;
+    let alone = slope(|length| Bench::new(chain(length), On::Plugin(&plugin), 1, |_| ()), time)?;
     report.line("overhead.plugin.t1", alone, " ns", Goal::AtMost(100.0), 1024);
     let sharded = |length| {
-        Bench::new(chain(length), Some(&plugin), 2, |plan| {
+        Bench::new(chain(length), On::Plugin(&plugin), 2, |plan| {
             for dispatch in &mut plan.dispatches {
                 dispatch.shards = 2;
             }
@@ -51,7 +51,7 @@ pub(crate) fn measure(report: &mut Report<'_>, rig: &Rig, quick: bool) -> Result
         })
     };
     report.line("overhead.sharded.t2", slope(sharded, time)?, " ns", Goal::AtMost(600.0), 1024);
-    let native = slope(|length| Bench::new(chain(length), None, 1, |_| ()), time)?;
+    let native = slope(|length| Bench::new(chain(length), On::Portable, 1, |_| ()), time)?;
     report.line("overhead.native.t1", native, " ns", Goal::AtMost(60.0), 1024);
     Ok(())
 }

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use sunmao_graph::fold::NoWeights;
-use sunmao_graph::{Container, DType, Dim, Graph, Node, Role, Value, ValueId};
+use sunmao_graph::{Container, Content, DType, Dim, Graph, Node, Role, Value, ValueId};
 use sunmao_host::conformance::Target;
-use sunmao_host::device::{BrokenPromises, Chip, Registry, Scout, Selector};
+use sunmao_host::device::{BrokenPromises, Chip, Place, Registry, Scout, Selector};
 use sunmao_host::engine::{Executor, Layout, Loaded, Run};
 use sunmao_host::plan::{self, Plan};
 use sunmao_host::plugin::{LoadOptions, Plugin, Runtime, RuntimeOptions};
@@ -25,12 +25,42 @@ pub(crate) struct Rig {
     guests: PathBuf,
 }
 
+/// Who may run a model beside the chip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Paths {
+    /// Nobody.
+    Plugin,
+    /// Native fast paths, and the host's portable kernels.
+    Native,
+}
+
+impl Paths {
+    /// As reports name it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Plugin => "plugin alone",
+            Self::Native => "native",
+        }
+    }
+}
+
 impl Rig {
-    /// Loads the plugins of `plugins`.
+    /// Compiles and loads the plugins of `plugins`.
     pub(crate) fn new(plugins: &Path, guests: &Path) -> Result<Self> {
-        let runtime = Runtime::new(RuntimeOptions::default())?;
+        let names = ["simd128", "portable", "npu-sim", "import-onnx"];
+        Self::load(plugins, guests, &names, RuntimeOptions::default())
+    }
+
+    /// Loads what a model takes, compiled earlier if `cache` has it.
+    pub(crate) fn cached(plugins: &Path, cache: &Path) -> Result<Self> {
+        let options = RuntimeOptions { cache_dir: Some(cache.to_path_buf()), ..RuntimeOptions::default() };
+        Self::load(plugins, Path::new(""), &["simd128", "import-onnx"], options)
+    }
+
+    fn load(plugins: &Path, guests: &Path, names: &[&str], options: RuntimeOptions) -> Result<Self> {
+        let runtime = Runtime::new(options)?;
         let registry = Arc::new(Registry::default());
-        for name in ["simd128", "portable", "npu-sim", "import-onnx"] {
+        for name in names {
             let path = plugins.join(format!("{name}.wasm"));
             let plugin = runtime
                 .load(&path, &LoadOptions::default())
@@ -74,10 +104,11 @@ impl Rig {
         self.registry.chips().iter().map(|chip| chip.name.clone()).collect()
     }
 
-    /// A session on `chip` alone: no native kernel.
-    pub(crate) fn session(&self, chip: &str, threads: usize, model: &Path) -> Result<Session> {
+    /// A session on `chip`.
+    pub(crate) fn session(&self, chip: &str, threads: usize, model: &Path, paths: Paths) -> Result<Session> {
         let host = Host { registry: self.registry.clone(), team: Team::new(threads, QUEUE) };
-        let options = Options { chip: chip.to_owned(), threads, fast_paths: false, strict: true };
+        let native = paths == Paths::Native;
+        let options = Options { chip: chip.to_owned(), threads, fast_paths: native, strict: !native };
         Session::load(model, &host, options).with_context(|| format!("{} on {chip}", model.display()))
     }
 }
@@ -99,7 +130,7 @@ pub(crate) fn repeat(time: Duration, least: usize, mut work: impl FnMut()) -> f6
     crate::figure::median(measured)
 }
 
-/// A graph made by hand: f32 inputs and outputs, no constants in files.
+/// A graph made by hand: no constants in files.
 pub(crate) struct Sketch {
     graph: Graph,
 }
@@ -109,29 +140,33 @@ impl Sketch {
         Self { graph: Graph::default() }
     }
 
-    fn value(&mut self, shape: &[u64]) -> ValueId {
+    fn value(&mut self, dtype: DType, shape: &[u64], role: Role) -> ValueId {
         let name = format!("v{}", self.graph.values.len());
         let shape = Some(shape.iter().map(|&n| Dim::Known(n)).collect());
-        self.graph.add_value(Value {
-            name,
-            dtype: Some(DType::F32),
-            shape,
-            container: Container::Tensor,
-            role: Role::Computed,
-        })
+        self.graph.add_value(Value { name, dtype: Some(dtype), shape, container: Container::Tensor, role })
     }
 
     /// A model input.
-    pub(crate) fn input(&mut self, shape: &[u64]) -> ValueId {
-        let id = self.value(shape);
-        self.graph.values[id.index()].role = Role::Input;
+    pub(crate) fn input(&mut self, dtype: DType, shape: &[u64]) -> ValueId {
+        let id = self.value(dtype, shape, Role::Input);
         self.graph.inputs.push(id);
         id
     }
 
+    /// A constant; little-endian, dense, row-major.
+    pub(crate) fn constant(&mut self, dtype: DType, shape: &[u64], bytes: Arc<[u8]>) -> ValueId {
+        self.value(dtype, shape, Role::Constant(Content::Bytes(bytes)))
+    }
+
     /// An operator without attributes.
-    pub(crate) fn node(&mut self, op: &str, revision: u16, inputs: &[ValueId], shape: &[u64]) -> ValueId {
-        let output = self.value(shape);
+    pub(crate) fn node(
+        &mut self,
+        op: &str,
+        revision: u16,
+        inputs: &[ValueId],
+        (dtype, shape): (DType, &[u64]),
+    ) -> ValueId {
+        let output = self.value(dtype, shape, Role::Computed);
         self.graph.nodes.push(Node {
             name: format!("n{}", self.graph.nodes.len()),
             op: op.to_owned(),
@@ -151,6 +186,17 @@ impl Sketch {
     }
 }
 
+/// What runs a hand-made graph.
+#[derive(Clone, Copy)]
+pub(crate) enum On<'a> {
+    /// The plugin alone.
+    Plugin(&'a Arc<Plugin>),
+    /// The host's portable kernels.
+    Portable,
+    /// Fast paths, and portable kernels where there is none.
+    FastPaths,
+}
+
 /// A hand-made graph on an executor of its own.
 pub(crate) struct Bench {
     executor: Arc<Executor>,
@@ -159,18 +205,17 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// Plans `graph` on `plugin` (none: on native portable kernels) for `threads` threads; `adjust` may change the plan before it is loaded.
-    pub(crate) fn new(
-        graph: Graph,
-        plugin: Option<&Arc<Plugin>>,
-        threads: usize,
-        adjust: impl FnOnce(&mut Plan),
-    ) -> Result<Self> {
+    /// Plans `graph` for `threads` threads; `adjust` may change the plan before it is loaded.
+    pub(crate) fn new(graph: Graph, on: On<'_>, threads: usize, adjust: impl FnOnce(&mut Plan)) -> Result<Self> {
         let broken = BrokenPromises::default();
+        let plugin = match on {
+            On::Plugin(plugin) => Some(plugin),
+            On::Portable | On::FastPaths => None,
+        };
         let chip = plugin.map(|plugin| Chip::new("bench".into(), Vec::new(), false, plugin.clone()));
         let mut selector = Selector {
             chip: chip.as_ref().map(|chip| Scout::new(chip, &broken)),
-            no_fast_paths: Some("not what is measured"),
+            no_fast_paths: (!matches!(on, On::FastPaths)).then_some("not what is measured"),
             strict: plugin.is_some(),
         };
         let options = plan::Options { alignment: 64, threads: threads as u32 };
@@ -183,15 +228,27 @@ impl Bench {
         Ok(Self { executor, loaded, team: Team::new(threads, QUEUE) })
     }
 
-    /// Fills the inputs with small numbers and runs once.
+    /// Runs once, on inputs as they are.
     pub(crate) fn run(&self) -> Result<()> {
+        self.run_on(&[]).map(drop)
+    }
+
+    /// Copies inputs in and runs once; what is returned can copy outputs out.
+    pub(crate) fn run_on(&self, inputs: &[&[u8]]) -> Result<Arc<Run>> {
         let grant = self.team.acquire(self.executor.threads())?;
         let members: Vec<usize> = grant.members().to_vec();
         let run = Arc::new(Run::new(self.executor.clone(), self.loaded.clone(), members[0], members));
+        run.copy_in(inputs)?;
         let part = run.clone();
         let work: Arc<dyn Fn(usize) + Send + Sync> = Arc::new(move |thread| part.take_part(thread));
         grant.run(&work);
-        Ok(run.outcome()?)
+        run.outcome()?;
+        Ok(run)
+    }
+
+    /// Whether native fast paths run all of it.
+    pub(crate) fn is_fast(&self) -> bool {
+        self.loaded.plan.dispatches.iter().all(|dispatch| dispatch.place == Place::FastPath)
     }
 
     /// Number of dispatches.

@@ -1,23 +1,18 @@
 //! Speed of the `simd128` plugin alone: against onnxruntime-web's wasm backend on the same machine, and of two instances against one.
 
-use crate::accuracy::deviation;
+use crate::contest::{Contest, Entrant, Length, Means, Runtime, hold};
 use crate::figure::{Goal, Report, geometric_mean, median};
 use crate::models::{Index, Model};
-use crate::rig::{Rig, repeat, seconds};
-use anyhow::{Context, Result, bail};
-use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
-
-/// Deviation beyond which a speed does not count.
-const LIMIT: f64 = 1e-4;
+use crate::rig::{Paths, Rig, seconds};
+use crate::sheet;
+use anyhow::{Context, Result};
 
 /// Two instances on one operator against one, on resnet50, in alternating rounds.
 pub(crate) fn scaling(report: &mut Report<'_>, rig: &Rig, index: &Index, quick: bool) -> Result<()> {
     let model = index.model("resnet50")?;
     let case = index.case(model.cases.first().context("resnet50 has no case")?)?;
-    let one = rig.session("simd128", 1, &index.file(model))?;
-    let two = rig.session("simd128", 2, &index.file(model))?;
+    let one = rig.session("simd128", 1, &index.file(model), Paths::Plugin)?;
+    let two = rig.session("simd128", 2, &index.file(model), Paths::Plugin)?;
     let (a, b) = (one.infer(case.inputs.clone(), &[])?, two.infer(case.inputs.clone(), &[])?);
     report.line("scaling.resnet50.same-bits", f64::from(a == b), "", Goal::AtLeast(1.0), 1);
     let mut times = [Vec::new(), Vec::new()];
@@ -33,13 +28,13 @@ pub(crate) fn scaling(report: &mut Report<'_>, rig: &Rig, index: &Index, quick: 
 }
 
 /// Ratio of the peer's time to ours for each model and thread count, and their geometric means.
-pub(crate) fn measure(report: &mut Report<'_>, rig: &Rig, index: &Index, quick: bool) -> Result<()> {
+pub(crate) fn measure(report: &mut Report<'_>, means: &Means, index: &Index, quick: bool) -> Result<()> {
     let mut ratios = [Vec::new(), Vec::new()];
     let sample = if quick { 3 } else { usize::MAX };
     let wanted: Vec<&Model> =
         index.models.iter().filter(|model| report.wants(&format!("speed.{}", model.name))).take(sample).collect();
     for model in wanted {
-        match ratio(rig, index, model, quick) {
+        match ratio(means, index, model, quick) {
             Ok(pair) => {
                 for (threads, (ratio, all)) in pair.into_iter().zip(&mut ratios).enumerate() {
                     let name = format!("speed.{}.ortweb.t{}", model.name, threads + 1);
@@ -56,65 +51,24 @@ pub(crate) fn measure(report: &mut Report<'_>, rig: &Rig, index: &Index, quick: 
     Ok(())
 }
 
-/// The peer at one thread over us at one, and the better of the peer's thread counts over us at two. Rounds alternate.
-fn ratio(rig: &Rig, index: &Index, model: &Model, quick: bool) -> Result<[f64; 2]> {
-    let name = model.cases.first().context("the model has no case")?;
-    let case = index.case(name)?;
-    let file = index.file(model);
-    let inputs = index.inputs_file(name);
-    let mut ours = [Vec::new(), Vec::new()];
-    let mut peer = [Vec::new(), Vec::new()];
-    let time = Duration::from_millis(if quick { 300 } else { 1200 });
-    let sessions = [rig.session("simd128", 1, &file)?, rig.session("simd128", 2, &file)?];
-    for session in &sessions {
-        let off = deviation(&session.infer(case.inputs.clone(), &[])?, &case.expected)?;
-        if off > LIMIT {
-            bail!("outputs deviate by {off:.1e}: its speed does not count");
-        }
-    }
-    for _ in 0..if quick { 1 } else { 3 } {
-        for threads in 0..2 {
-            peer[threads].push(ortweb(index.folder(), &file, &inputs, threads + 1, time)?);
-            let session = &sessions[threads];
-            let mut failed = None;
-            ours[threads]
-                .push(repeat(time, 5, || failed = session.infer(case.inputs.clone(), &[]).err().or(failed.take())));
-            if let Some(error) = failed {
-                return Err(error.into());
-            }
-        }
-    }
-    let ([our_one, our_two], [peer_one, peer_two]) = (ours.map(median), peer.map(median));
-    eprintln!(
-        "  {}: ours {:.2} / {:.2} ms, onnxruntime-web {:.2} / {:.2} ms",
-        model.name,
-        our_one * 1e3,
-        our_two * 1e3,
-        peer_one * 1e3,
-        peer_two * 1e3
-    );
-    Ok([peer_one / our_one, peer_one.min(peer_two) / our_two])
+/// The peer at one thread over us at one, and the better of the peer's thread counts over us at two.
+fn ratio(means: &Means, index: &Index, model: &Model, quick: bool) -> Result<[f64; 2]> {
+    let files = model.cases.first().context("the model has no case")?;
+    let entrants = against_the_web();
+    let contest = hold(means, index, model, files, &entrants, Length::of(quick))?;
+    eprint!("{}", sheet::text(&contest));
+    better_of_the_web(&contest)
 }
 
-/// Median seconds of onnxruntime-web.
-fn ortweb(models: &Path, model: &Path, inputs: &Path, threads: usize, time: Duration) -> Result<f64> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/ortweb.mjs");
-    let output = Command::new("node")
-        .arg(script)
-        .arg("--peers")
-        .arg(models.join(".peers"))
-        .arg("--model")
-        .arg(model)
-        .arg("--inputs")
-        .arg(inputs)
-        .args(["--threads", &threads.to_string(), "--seconds", &time.as_secs_f64().to_string()])
-        .output()
-        .context("node: install Node 20 or later")?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let line = text.lines().rev().find(|line| line.starts_with('{'));
-    let value: serde_json::Value = serde_json::from_str(line.unwrap_or("{}"))?;
-    let milliseconds = value["median_ms"].as_f64();
-    milliseconds.map(|ms| ms / 1e3).with_context(|| {
-        format!("onnxruntime-web answered nothing: {text} {}", String::from_utf8_lossy(&output.stderr))
-    })
+/// The plugin alone and onnxruntime-web, with one and two threads.
+pub(crate) fn against_the_web() -> Vec<Entrant> {
+    let pair = |threads| [Runtime::Plugin, Runtime::OrtWeb].map(|runtime| Entrant { runtime, threads });
+    [1, 2].into_iter().flat_map(pair).collect()
+}
+
+/// Ratios to onnxruntime-web at one thread, and of ours with two to the better of its thread counts.
+pub(crate) fn better_of_the_web(contest: &Contest) -> Result<[f64; 2]> {
+    let ours = [contest.ms(Runtime::Plugin, 1)?, contest.ms(Runtime::Plugin, 2)?];
+    let (one, two) = (contest.ms(Runtime::OrtWeb, 1)?, contest.ms(Runtime::OrtWeb, 2)?);
+    Ok([one / ours[0], one.min(two) / ours[1]])
 }

@@ -17,6 +17,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod epilogue;
 mod isa;
+pub mod machine;
 mod registry;
 mod request;
 #[cfg(target_arch = "x86_64")]

@@ -1,50 +1,65 @@
-//! Measures the peers that the figures are compared with: onnxruntime-web's wasm backend, in Node, on this machine.
+//! Lets us and the peers run side by side. The measuring is `sunmao-bench`'s work; this brings it the models, the peers and the plugins.
 
-use crate::{debian, models, process, workspace};
-use anyhow::{Context, Result, bail};
-use serde_json::Value;
+use crate::{build_plugins, debian, models, process, workspace};
+use anyhow::{Context, Result};
+use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, ExitCode, Stdio};
 
-/// Times every model, or the named ones, at each thread count.
-pub(crate) fn run(names: &[String], threads: &[u32]) -> Result<()> {
+/// Peers that are built here and not taken from a package.
+const RUST_PEERS: [&str; 2] = ["tract", "rten"];
+/// Where `sunmao-bench` finds their program, below the target folder.
+const RUST_TARGET: &str = "peers";
+
+/// Prepares everything and passes the arguments on to `sunmao-bench compare`.
+pub(crate) fn run(arguments: &[String]) -> Result<ExitCode> {
+    build_plugins::run(&[], false)?;
+    let needs = peers(arguments)?;
+    let mut compare = program()?;
+    compare.arg("compare").args(arguments).args(needs);
+    let status = compare.stdin(Stdio::null()).status().context("cannot start the comparison")?;
+    Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
+}
+
+/// `sunmao-bench`, built, to be called in the workspace's root. A child must not find a lock of cargo's on its way, so cargo does not run it.
+pub(crate) fn program() -> Result<Command> {
+    let mut build = process::cargo();
+    build
+        .args(["build", "--release", "--package", "sunmao-bench", "--package", "sunmao-host"])
+        .args(process::lock_arguments());
+    process::run(&mut build)?;
+    let mut program = Command::new(workspace::target().join("release/sunmao-bench"));
+    program.arg("--target").arg(workspace::target()).current_dir(workspace::root());
+    Ok(program)
+}
+
+/// Models and peers, and how `sunmao-bench` is told of them. The Rust peers are built only where the arguments name one: that takes minutes.
+pub(crate) fn peers(arguments: &[String]) -> Result<Vec<OsString>> {
     let folder = models::run(false)?;
-    install_peers(&folder)?;
-    let index = fs::read(folder.join("index.json")).context("cannot read the models' index.json")?;
-    let index: Value = serde_json::from_slice(&index).context("the models' index.json is no JSON")?;
-    let listed = index["models"].as_array().context("the models' index.json lists no models")?;
-    let known: Vec<&str> = listed.iter().filter_map(|model| model["name"].as_str()).collect();
-    if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
-        bail!("no model is named `{unknown}`: the names are {}", known.join(", "));
+    install_node_peers(&folder)?;
+    let python = models::python_with(&models::bench("peers/requirements.txt"))?;
+    if arguments.iter().any(|argument| RUST_PEERS.iter().any(|peer| argument.contains(peer))) {
+        build_rust_peers()?;
     }
+    Ok(vec!["--models".into(), folder.into(), "--python".into(), python.into()])
+}
 
-    println!(
-        "{:<16} {:>7} {:>11} {:>11}  onnxruntime-web, wasm, first case of each model",
-        "model", "threads", "median ms", "least ms"
-    );
-    for model in listed {
-        let (Some(name), Some(file)) = (model["name"].as_str(), model["file"].as_str()) else { continue };
-        let Some(inputs) = model["cases"][0]["inputs"].as_str() else { continue };
-        if !names.is_empty() && !names.iter().any(|wanted| wanted == name) {
-            continue;
-        }
-        for &count in threads {
-            let mut node = Command::new("node");
-            node.arg(models::bench("peers/ortweb.mjs")).arg("--peers").arg(folder.join(".peers"));
-            node.arg("--model").arg(folder.join(file)).arg("--inputs").arg(folder.join(inputs));
-            node.args(["--threads", &count.to_string()]);
-            let line = process::output(&mut node)?;
-            let measured: Value = serde_json::from_str(&line).with_context(|| format!("the peer printed `{line}`"))?;
-            let number = |key: &str| measured[key].as_f64().with_context(|| format!("the peer gave no {key}"));
-            println!("{name:<16} {count:>7} {:>11.2} {:>11.2}", number("median_ms")?, number("min_ms")?);
-        }
-    }
-    Ok(())
+/// Builds the program of `bench/peers/rust`, a workspace of its own, with the instructions of this machine, as its users would.
+fn build_rust_peers() -> Result<()> {
+    let mut build = process::cargo();
+    build
+        .args(["build", "--release", "--manifest-path"])
+        .arg(models::bench("peers/rust/Cargo.toml"))
+        .arg("--target-dir")
+        .arg(workspace::target().join(RUST_TARGET))
+        .env("RUSTFLAGS", "-C target-cpu=native")
+        .args(process::lock_arguments());
+    process::run(&mut build)
 }
 
 /// Installs the peers of `bench/peers/package.json` into `.peers` of the models' folder, once.
-pub(crate) fn install_peers(models: &Path) -> Result<()> {
+pub(crate) fn install_node_peers(models: &Path) -> Result<()> {
     let folder = models.join(".peers");
     let manifest = models::bench("peers/package.json");
     let wanted = fs::read(&manifest).with_context(|| format!("cannot read {}", manifest.display()))?;

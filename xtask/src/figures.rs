@@ -1,8 +1,8 @@
 //! Measures the figures of `bench/README.md` afresh. The measuring is `sunmao-bench`'s work; this brings it what it needs and passes on
 //! its lines, `name  value  goal  ok|short`, and its verdict.
 
-use crate::{bench, build_plugins, fresh, models, process, workspace};
-use anyhow::{Context, Result};
+use crate::{bench, build_plugins, fresh, instructions, models};
+use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use std::ffi::OsString;
 use std::process::{ExitCode, Stdio};
@@ -14,6 +14,10 @@ pub(crate) enum Area {
     Spine,
     /// ONNX's node cases, profiles, promises, behaviour checks, mutants.
     Conformance,
+    /// Speed, memory and loading beside the peers.
+    Engine,
+    /// Instructions of each native kernel, beside those written down.
+    Instructions,
 }
 
 impl Area {
@@ -21,15 +25,21 @@ impl Area {
         match self {
             Self::Spine => "spine",
             Self::Conformance => "conformance",
+            Self::Engine => "engine",
+            Self::Instructions => "instructions",
         }
     }
 }
 
 /// Runs the measurements; the exit code is 0 when no figure is short. Only figures whose name begins with `only`.
-pub(crate) fn run(area: Area, quick: bool, only: &str) -> Result<ExitCode> {
+pub(crate) fn run(area: Area, quick: bool, only: &str, write: bool) -> Result<ExitCode> {
+    if write && !matches!(area, Area::Instructions) {
+        bail!("--write is for instructions: no other figure is stored");
+    }
     let kept = match area {
         Area::Spine => fresh::measure(only)?,
-        Area::Conformance => true,
+        Area::Conformance | Area::Engine => true,
+        Area::Instructions => return instructions::measure(only, write),
     };
     if only.starts_with("fresh") {
         return Ok(if kept { ExitCode::SUCCESS } else { ExitCode::FAILURE });
@@ -38,9 +48,11 @@ pub(crate) fn run(area: Area, quick: bool, only: &str) -> Result<ExitCode> {
     let needs = match area {
         Area::Spine => {
             let folder = models::run(false)?;
-            bench::install_peers(&folder)?;
+            bench::install_node_peers(&folder)?;
             vec![OsString::from("--models"), folder.into()]
         }
+        Area::Engine => bench::peers(&[])?,
+        Area::Instructions => Vec::new(),
         Area::Conformance => match models::python_with(&models::bench("peers/requirements.txt")) {
             Ok(python) => vec![OsString::from("--python"), python.into()],
             Err(error) => {
@@ -50,18 +62,12 @@ pub(crate) fn run(area: Area, quick: bool, only: &str) -> Result<ExitCode> {
         },
     };
 
-    let mut build = process::cargo();
-    build
-        .args(["build", "--release", "--package", "sunmao-bench", "--package", "sunmao-host"])
-        .args(process::lock_arguments());
-    process::run(&mut build)?;
-
-    let mut measure = process::cargo();
-    measure.args(["run", "--quiet", "--release", "--package", "sunmao-bench", "--", area.name()]);
+    let mut measure = bench::program()?;
+    measure.arg(area.name());
     if quick {
         measure.arg("--quick");
     }
-    measure.args(["--only", only]).args(needs).current_dir(workspace::root());
+    measure.args(["--only", only]).args(needs);
     eprintln!("+ figures {}", area.name());
     let status = measure.stdin(Stdio::null()).status().context("cannot start the measurements")?;
     let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);

@@ -12,6 +12,7 @@ mod demo;
 mod figures;
 mod fresh;
 mod http;
+mod instructions;
 mod models;
 mod notes;
 mod process;
@@ -76,13 +77,11 @@ enum Command {
         #[arg(long)]
         fresh: bool,
     },
-    /// Runs the peers that the figures are compared with
+    /// Runs us and the peers side by side: arguments go to `sunmao-bench compare` (`cargo xtask bench -- --help` shows them)
     Bench {
-        /// Names of models; without any, all of them
-        names: Vec<String>,
-        /// Thread counts to measure
-        #[arg(long, value_delimiter = ',', default_value = "1,2")]
-        threads: Vec<u32>,
+        /// Names of models, --threads, --batches, --lanes, --rounds, --seconds
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
     },
     /// Measures the figures of an area afresh and prints `name  value  goal  ok|short` for each
     Figures {
@@ -95,6 +94,9 @@ enum Command {
         /// Only figures whose name begins with this
         #[arg(long, default_value = "")]
         only: String,
+        /// Writes counts of instructions down instead of comparing them
+        #[arg(long)]
+        write: bool,
     },
     /// Checks what the compiler does not: arrows between rooms, places of unsafe, frozen files, names, texts
     Tidy,
@@ -124,8 +126,8 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Demo { keep } => demo::run(keep)?,
         Command::Test { filter } => test::run(filter.as_deref())?,
         Command::Models { fresh } => models::run(fresh).map(drop)?,
-        Command::Bench { names, threads } => bench::run(&names, &threads)?,
-        Command::Figures { area, quick, only } => return figures::run(area, quick, &only),
+        Command::Bench { arguments } => return bench::run(&arguments),
+        Command::Figures { area, quick, only, write } => return figures::run(area, quick, &only, write),
         Command::Tidy => tidy::run()?,
         Command::Check => check::run()?,
     }

@@ -19,6 +19,10 @@ pub(crate) fn run(fresh: bool) -> Result<PathBuf> {
     script(&python, "models/make_models.py", &[&wheels, &models], fresh)?;
     script(&python, "inputs/make_inputs.py", &[&models], fresh)?;
     script(&python, "reference/run_ort.py", &[&models], fresh)?;
+    script(&python, "inputs/make_engine.py", &[&models], fresh)?;
+    script(&python, "models/make_int8.py", &[&models], fresh)?;
+    script(&python, "reference/run_ort.py", &[&models], &[fresh, &["--list", "engine.json"]].concat())?;
+    script(&python, "reference/run_exact.py", &[&models], fresh)?;
     println!("{}", models.join("index.json").display());
     Ok(models)
 }

@@ -20,6 +20,7 @@ mod micro;
 mod pack;
 mod patches;
 mod pool;
+pub(crate) mod probe;
 mod product;
 mod sliding;
 mod softmax;
