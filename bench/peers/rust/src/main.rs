@@ -71,7 +71,8 @@ fn main() -> Result<()> {
         "tract" => "tract 0.23.9",
         _ => "rten 0.27.0",
     };
-    let facts = json!({ "runtime": version, "load_ms": load_ms, "first_ms": first_ms, "idle_bytes": idle, "peak_bytes": peak });
+    let facts =
+        json!({ "runtime": version, "load_ms": load_ms, "first_ms": first_ms, "idle_bytes": idle, "peak_bytes": peak });
     println!("{facts}");
     for line in std::io::stdin().lock().lines() {
         let times = times(&*loaded, line?.trim().parse()?)?;

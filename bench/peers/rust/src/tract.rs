@@ -17,7 +17,8 @@ pub fn load(path: &str, inputs: &[(String, Array)], threads: usize) -> Result<Bo
     if threads > 1 {
         set_default_executor(Executor::multithread(threads));
     }
-    let mut model = tract_onnx::onnx().with_ignore_value_info(true).with_ignore_output_shapes(true).model_for_path(path)?;
+    let mut model =
+        tract_onnx::onnx().with_ignore_value_info(true).with_ignore_output_shapes(true).model_for_path(path)?;
     let mut ordered = TVec::new();
     for (place, outlet) in model.input_outlets()?.to_vec().into_iter().enumerate() {
         let name = model.node(outlet.node).name.clone();
