@@ -3,8 +3,11 @@
 //! An epilogue is computed on a result before it is stored. Only results that nobody else reads are joined. Nothing is
 //! reassociated but what a pattern itself says (a LayerNormalization or a Gelu that was written out is the operator again).
 
+mod attention;
 mod epilogue;
+mod one_hot;
 mod patterns;
+mod root_mean_square;
 mod transposes;
 
 use crate::Graph;
@@ -17,7 +20,9 @@ static PATTERNS: LazyLock<Rules> = LazyLock::new(|| Rules::new(patterns()));
 static EPILOGUES: LazyLock<Rules> = LazyLock::new(|| Rules::new(epilogue::RULES));
 
 fn patterns() -> impl Iterator<Item = &'static Rule> {
-    [transposes::RULES, patterns::RULES].into_iter().flatten()
+    [transposes::RULES, patterns::RULES, root_mean_square::RULES, attention::RULES, one_hot::RULES]
+        .into_iter()
+        .flatten()
 }
 
 /// Names of the pattern rules.

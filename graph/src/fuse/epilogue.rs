@@ -13,6 +13,7 @@ pub(super) const RULES: &[Rule] = &[
         ops: &["Relu", "Clip", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Gelu", "LeakyRelu", "Elu", "Swish"],
         apply: activation,
     },
+    Rule { name: "join-affine", ops: &["Mul", "Add"], apply: affine },
 ];
 
 /// Operators that take an epilogue.
@@ -111,6 +112,53 @@ fn activation(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
         _ => node.attributes.clone(),
     };
     hang(editor, node, input, &node.op, None, attributes)
+}
+
+/// A number that is multiplied with the result or added to it, when it is the same for all of it: x * alpha + beta. Several in a row are one step.
+fn affine(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
+    let (Some(left), Some(right), Some(output)) = (node.input(0), node.input(1), node.output(0)) else {
+        return Ok(None);
+    };
+    for (data, constant) in [(left, right), (right, left)] {
+        // Masks are made with the largest numbers there are: those are left as they were written.
+        let Some(number) = editor.scalar(constant)?.filter(|number| number.abs() < 1e30) else { continue };
+        let last = |id: ValueId| bearer_with_last(editor, id);
+        let Some((has_room, before)) = last(data).filter(|_| editor.same_shape(data, output)) else { continue };
+        let (alpha, beta) = before.unwrap_or((1.0, 0.0));
+        let (alpha, beta) = if node.op == "Mul" { (alpha * number, beta * number) } else { (alpha, beta + number) };
+        let step = [("alpha", alpha), ("beta", beta)];
+        let attributes = step.map(|(key, value)| (key.to_owned(), Attribute::Number(value))).into();
+        if before.is_some() {
+            let Some(mut bearer) = editor.take_producer(data) else { return Ok(None) };
+            if let Some(step) = bearer.epilogue.last_mut() {
+                step.attributes = attributes;
+            }
+            bearer.outputs = vec![Some(output)];
+            return Ok(Some(vec![bearer]));
+        }
+        if has_room {
+            return hang(editor, node, data, AFFINE, None, attributes);
+        }
+    }
+    Ok(None)
+}
+
+/// The name of the step x * alpha + beta, as recurrent operators name that activation.
+const AFFINE: &str = "Affine";
+
+/// For a value whose producer takes steps: whether one more has room, and the numbers of the last one if it is an affine step.
+fn bearer_with_last(editor: &Editor<'_>, id: ValueId) -> Option<(bool, Option<(f64, f64)>)> {
+    let node = editor.producer(id).filter(|_| editor.is_private(id) && editor.dtype(id) == Some(DType::F32))?;
+    if !BEARERS.contains(&node.op.as_str()) {
+        return None;
+    }
+    let number = |step: &Epilogue, key: &str| match step.attributes.get(key) {
+        Some(Attribute::Number(value)) => Some(*value),
+        _ => None,
+    };
+    let last = node.epilogue.last().filter(|step| step.op == AFFINE);
+    let last = last.and_then(|step| Some((number(step, "alpha")?, number(step, "beta")?)));
+    Some((node.epilogue.len() < STEPS_MAX, last))
 }
 
 /// An activation of a reshaped result is the reshape of an activated one; the latter can be joined.

@@ -20,21 +20,21 @@ fn close(a: f64, b: f64) -> bool {
 }
 
 /// The two inputs of a node, in both orders.
-fn both_ways(node: &Node) -> [(Option<ValueId>, Option<ValueId>); 2] {
+pub(super) fn both_ways(node: &Node) -> [(Option<ValueId>, Option<ValueId>); 2] {
     [(node.input(0), node.input(1)), (node.input(1), node.input(0))]
 }
 
 /// An input made by `op`.
-fn made_by<'e>(editor: &'e Editor<'_>, id: ValueId, op: &str) -> Option<&'e Node> {
+pub(super) fn made_by<'e>(editor: &'e Editor<'_>, id: ValueId, op: &str) -> Option<&'e Node> {
     editor.producer(id).filter(|node| node.op == op)
 }
 
-fn inputs(editor: &Editor<'_>, node: &Node) -> Option<(ValueId, ValueId)> {
+pub(super) fn inputs(editor: &Editor<'_>, node: &Node) -> Option<(ValueId, ValueId)> {
     Some((editor.input_of(node, 0)?, editor.input_of(node, 1)?))
 }
 
 /// A node of that operator with a constant of one element on one side: the other side, and the constant.
-fn with_scalar(editor: &Editor<'_>, id: ValueId, op: &str) -> Result<Option<(ValueId, f64)>, GraphError> {
+pub(super) fn with_scalar(editor: &Editor<'_>, id: ValueId, op: &str) -> Result<Option<(ValueId, f64)>, GraphError> {
     let Some(node) = made_by(editor, id, op) else { return Ok(None) };
     let Some((left, right)) = inputs(editor, node) else { return Ok(None) };
     if let Some(number) = editor.scalar(right)? {
@@ -45,7 +45,7 @@ fn with_scalar(editor: &Editor<'_>, id: ValueId, op: &str) -> Result<Option<(Val
 }
 
 /// ReduceMean over the last axis, which stays with length 1: what is reduced.
-fn mean_of_rows(editor: &Editor<'_>, id: ValueId) -> Result<Option<ValueId>, GraphError> {
+pub(super) fn mean_of_rows(editor: &Editor<'_>, id: ValueId) -> Result<Option<ValueId>, GraphError> {
     let Some(node) = made_by(editor, id, "ReduceMean") else { return Ok(None) };
     let (Some(source), Some(axes)) = (editor.input_of(node, 0), editor.input_of(node, 1)) else { return Ok(None) };
     let Some(rank) = editor.shape(source).map(<[_]>::len) else { return Ok(None) };
@@ -120,7 +120,7 @@ fn same_distance(editor: &Editor<'_>, a: ValueId, b: ValueId) -> bool {
 }
 
 /// A constant with one element for each element of a row of `x`, as a vector.
-fn row_constant(editor: &mut Editor<'_>, constant: ValueId, x: ValueId) -> Option<ValueId> {
+pub(super) fn row_constant(editor: &mut Editor<'_>, constant: ValueId, x: ValueId) -> Option<ValueId> {
     let row = editor.shape(x)?.last()?.known()?;
     let shape = editor.value(constant).is_constant().then(|| editor.concrete(constant)).flatten()?;
     let rank = editor.shape(x)?.len();

@@ -1,14 +1,20 @@
+mod attention;
+
+use crate::Graph;
 use crate::fold::NoEvaluator;
 use crate::optimise::concrete;
 use crate::testing::{Fake, prepared, shapes};
 use expect_test::{Expect, expect};
 
 #[track_caller]
-fn check(text: &str, given: &[&[u64]], expected: Expect) {
+fn prepared_at(text: &str, given: &[&[u64]]) -> Graph {
     let graph = prepared(text);
-    let graph =
-        concrete(&graph, &shapes(&graph, given), &Fake, &mut NoEvaluator).unwrap_or_else(|error| panic!("{error}"));
-    expected.assert_eq(&graph.to_string());
+    concrete(&graph, &shapes(&graph, given), &Fake, &mut NoEvaluator).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[track_caller]
+fn check(text: &str, given: &[&[u64]], expected: Expect) {
+    expected.assert_eq(&prepared_at(text, given).to_string());
 }
 
 const X: &[&[u64]] = &[&[1, 2, 4, 4]];
@@ -86,6 +92,29 @@ fn a_result_that_goes_out_or_is_read_twice_stays() {
         %y: f32[1,8,5,5] = Add(%r, %c)  // y
         output %y
     "#]],
+    );
+}
+
+#[test]
+fn numbers_behind_an_activation_are_one_affine_step() {
+    check(
+        "opset 14
+        input x f32[N,2,4,4]
+        weight w f32[2,2,1,2000]
+        const two f32[] = 2
+        const half f32[1] = 0.5
+        c = Conv(x, w) pads=[0,999,0,1000]
+        h = HardSwish(c)
+        m = Mul(two, h)
+        a = Add(m, half)
+        y = Mul(a, two)
+        output y",
+        X,
+        expect![[r#"
+            input %x: f32[1,2,4,4]
+            %y: f32[1,2,4,4] = Conv(%x, %w: const f32[2,2,1,2000], _) {auto_pad=NOTSET, dilations=[1,1], group=1, kernel_shape=[1,2000], pads=[0,999,0,1000], strides=[1,1]} +HardSwish +Affine {alpha=4.0, beta=1.0}  // c
+            output %y
+        "#]],
     );
 }
 
