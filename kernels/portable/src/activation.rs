@@ -69,6 +69,10 @@ fn arithmetic<V: Number>(name: &str, attributes: Attributes<'_>) -> Option<Map<V
             let (sixth, half) = (V::from_f64(1.0 / 6.0), V::from_f64(0.5));
             map(move |x: V| x.mul(limit(x.mul(sixth).add(half), V::ZERO, V::ONE)))
         }
+        "Affine" => {
+            let (alpha, beta) = (V::from_f64(number("alpha", 1.0)), V::from_f64(number("beta", 0.0)));
+            map(move |x: V| x.mul(alpha).add(beta))
+        }
         "ThresholdedRelu" => {
             let alpha = V::from_f64(number("alpha", 1.0));
             map(move |x: V| if x > alpha || x.is_nan() { x } else { V::ZERO })

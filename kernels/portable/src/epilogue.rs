@@ -21,6 +21,7 @@ pub(crate) const STEPS: &[&str] = &[
     "LeakyRelu",
     "Elu",
     "Swish",
+    "Affine",
 ];
 
 enum Step<V> {

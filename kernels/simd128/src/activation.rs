@@ -31,6 +31,7 @@ pub(crate) enum Activation {
     Floor,
     Ceil,
     Round,
+    Affine { alpha: f32, beta: f32 },
 }
 
 impl Activation {
@@ -60,6 +61,7 @@ impl Activation {
             "Floor" => Self::Floor,
             "Ceil" => Self::Ceil,
             "Round" => Self::Round,
+            "Affine" => Self::Affine { alpha: number("alpha", 1.0), beta: number("beta", 0.0) },
             _ => return None,
         })
     }
@@ -82,7 +84,11 @@ impl Activation {
     /// About how many nanoseconds four elements take.
     pub(crate) fn cost(self) -> f32 {
         match self {
-            Self::Clip { .. } | Self::HardSigmoid { .. } | Self::HardSwish | Self::LeakyRelu { .. } => 0.8,
+            Self::Clip { .. }
+            | Self::Affine { .. }
+            | Self::HardSigmoid { .. }
+            | Self::HardSwish
+            | Self::LeakyRelu { .. } => 0.8,
             Self::Square | Self::Neg | Self::Abs | Self::Floor | Self::Ceil | Self::Round => 0.7,
             Self::Sqrt | Self::Reciprocal => 2.0,
             _ => 9.0,
@@ -147,6 +153,10 @@ impl Activation {
                 Self::Floor => map(from, to, len, |x| f32x4_floor(x)),
                 Self::Ceil => map(from, to, len, |x| f32x4_ceil(x)),
                 Self::Round => map(from, to, len, |x| f32x4_nearest(x)),
+                Self::Affine { alpha, beta } => {
+                    let (alpha, beta) = (splat(alpha), splat(beta));
+                    map(from, to, len, |x| fma(x, alpha, beta));
+                }
             }
         }
     }

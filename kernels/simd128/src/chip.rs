@@ -53,6 +53,7 @@ impl Chip for Simd128 {
 /// The fast kernel for an operation that the portable kernels have accepted.
 fn fast(op: Op<'_>) -> Option<Box<dyn Kernel>> {
     match op.name() {
+        "Attention" => crate::attention::prepare(op),
         "Conv" => crate::conv::prepare(op),
         "MatMul" | "Gemm" => crate::matmul::prepare(op),
         "ConvTranspose" => crate::conv::transposed::prepare(op),
