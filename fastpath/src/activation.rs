@@ -6,22 +6,40 @@ use sunmao_plugin_sdk::Attributes;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Activation {
     Relu,
-    LeakyRelu { alpha: f32 },
-    Clip { low: f32, high: f32 },
-    HardSigmoid { alpha: f32, beta: f32 },
+    LeakyRelu {
+        alpha: f32,
+    },
+    Clip {
+        low: f32,
+        high: f32,
+    },
+    HardSigmoid {
+        alpha: f32,
+        beta: f32,
+    },
     HardSwish,
     Sigmoid,
     Tanh,
     Gelu,
     GeluTanh,
-    Swish { alpha: f32 },
-    Elu { alpha: f32 },
+    Swish {
+        alpha: f32,
+    },
+    Elu {
+        alpha: f32,
+    },
     Erf,
     Exp,
     Sqrt,
     Reciprocal,
     Abs,
     Neg,
+    Log,
+    /// x * alpha + beta.
+    Affine {
+        alpha: f32,
+        beta: f32,
+    },
 }
 
 impl Activation {
@@ -49,6 +67,8 @@ impl Activation {
             "Reciprocal" => Self::Reciprocal,
             "Abs" => Self::Abs,
             "Neg" => Self::Neg,
+            "Log" => Self::Log,
+            "Affine" => Self::Affine { alpha: number("alpha", 1.0), beta: number("beta", 0.0) },
             _ => return None,
         })
     }
@@ -56,10 +76,12 @@ impl Activation {
     /// Nanoseconds for a thousand elements in cache.
     pub(crate) fn cost(self) -> f64 {
         match self {
-            Self::Relu | Self::LeakyRelu { .. } | Self::Clip { .. } | Self::Abs | Self::Neg => 60.0,
+            Self::Relu | Self::Affine { .. } | Self::LeakyRelu { .. } | Self::Clip { .. } | Self::Abs | Self::Neg => {
+                60.0
+            }
             Self::HardSigmoid { .. } | Self::HardSwish => 80.0,
             Self::Sqrt | Self::Reciprocal => 150.0,
-            Self::Exp | Self::Elu { .. } => 400.0,
+            Self::Exp | Self::Elu { .. } | Self::Log => 400.0,
             Self::Sigmoid | Self::Swish { .. } | Self::Tanh | Self::Erf | Self::Gelu | Self::GeluTanh => 700.0,
         }
     }

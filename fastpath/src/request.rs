@@ -61,6 +61,40 @@ impl<'a> Request<'a> {
         self.0.outputs.first()?.as_ref().and_then(floats)
     }
 
+    /// Whether output `index` is wanted.
+    pub(crate) fn has_output(self, index: usize) -> bool {
+        self.0.outputs.get(index).is_some_and(Option::is_some)
+    }
+
+    /// Shape of output `index`, which must be a tensor of floats.
+    pub(crate) fn floats_of_output(self, index: usize) -> Option<Vec<usize>> {
+        self.0.outputs.get(index)?.as_ref().and_then(floats)
+    }
+
+    /// Shape of input `index`, which must have elements of four bytes, whatever they are.
+    pub(crate) fn words(self, index: usize) -> Option<Vec<usize>> {
+        let operand = self.operand(index)?;
+        matches!(operand.dtype, f32::DTYPE | i32::DTYPE | u32::DTYPE).then(|| lengths(operand))
+    }
+
+    /// Shape of the only output, which must have elements of the type of input `index`.
+    pub(crate) fn output_like(self, index: usize) -> Option<Vec<usize>> {
+        let (operand, output) = (self.operand(index)?, self.0.outputs.first()?.as_ref()?);
+        let alone = self.0.outputs.iter().skip(1).all(Option::is_none);
+        (alone && operand.dtype == output.dtype).then(|| lengths(output))
+    }
+
+    /// The elements of a small constant of integers.
+    pub(crate) fn integers(self, index: usize) -> Option<Vec<i64>> {
+        let operand = self.operand(index).filter(|operand| operand.constant)?;
+        let literal = operand.literal.as_deref()?;
+        match operand.dtype {
+            i32::DTYPE => Some(literal.as_chunks().0.iter().map(|&bytes| i32::from_le_bytes(bytes).into()).collect()),
+            i64::DTYPE => Some(literal.as_chunks().0.iter().map(|&bytes| i64::from_le_bytes(bytes)).collect()),
+            _ => None,
+        }
+    }
+
     /// The value of a constant scalar of floats.
     pub(crate) fn scalar(self, index: usize) -> Option<f32> {
         let operand = self.operand(index)?;
@@ -90,8 +124,12 @@ fn is_plain(operand: &Operand) -> bool {
             .is_some_and(|n| n <= MAX_ELEMENTS)
 }
 
+fn lengths(operand: &Operand) -> Vec<usize> {
+    operand.shape.iter().map(|&d| d as usize).collect()
+}
+
 fn floats(operand: &Operand) -> Option<Vec<usize>> {
-    (operand.dtype == f32::DTYPE).then(|| operand.shape.iter().map(|&d| d as usize).collect())
+    (operand.dtype == f32::DTYPE).then(|| lengths(operand))
 }
 
 /// Number of elements of a shape.

@@ -18,7 +18,7 @@ pub(crate) const WORKSPACE_FLOATS: usize = 128 * 1024;
 /// Writes the packed form of a constant: called with its plain bytes and a destination of the promised size.
 type Pack = Box<dyn Fn(Reader<'_, u8>, Writer<'_, u8>) + Send + Sync>;
 
-/// How the one packed constant of a kernel is packed.
+/// How a packed constant of a kernel is packed. They stand in the order of those that the kernel requires.
 pub(crate) struct Packing {
     /// Bytes of the plain constant.
     pub(crate) source_bytes: usize,
@@ -27,7 +27,7 @@ pub(crate) struct Packing {
 
 struct Settled<F> {
     requirements: Requirements,
-    packing: Option<Packing>,
+    packings: Vec<Packing>,
     bind: F,
 }
 
@@ -40,12 +40,10 @@ where
     }
 
     fn pack(&self, input: u32, source: Reader<'_, u8>, packed: Writer<'_, u8>) -> Result<()> {
-        let (Some(packing), Some(constant)) = (&self.packing, self.requirements.packed.first()) else {
-            return Err(Error::invalid("this kernel packs nothing").at(input as usize));
-        };
-        if constant.input != input {
+        let mut forms = self.requirements.packed.iter().zip(&self.packings);
+        let Some((constant, packing)) = forms.find(|(constant, _)| constant.input == input) else {
             return Err(Error::invalid("this constant is not packed").at(input as usize));
-        }
+        };
         if source.len() != packing.source_bytes || packed.len() != constant.bytes as usize {
             return Err(Error::invalid(format!(
                 "packing {} bytes into {}, where {} into {} was agreed",
@@ -65,13 +63,15 @@ where
     }
 }
 
-/// A kernel whose dispatches `bind` makes.
+/// A kernel whose dispatches `bind` makes, and as many packings as the requirements name packed constants.
 pub(crate) fn kernel(
     requirements: Requirements,
-    packing: Option<Packing>,
+    packings: impl IntoIterator<Item = Packing>,
     bind: impl Fn(&Bindings<'_>) -> Result<Box<dyn Dispatch>> + Send + Sync + 'static,
 ) -> Box<dyn Kernel> {
-    Box::new(Settled { requirements, packing, bind })
+    let packings = Vec::from_iter(packings);
+    debug_assert_eq!(requirements.packed.len(), packings.len());
+    Box::new(Settled { requirements, packings, bind })
 }
 
 /// Requirements of work that takes about `ns` nanoseconds and splits into at most `units` parts.

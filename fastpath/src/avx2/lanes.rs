@@ -72,3 +72,37 @@ pub(crate) fn vectors(len: usize, mut whole: impl FnMut(usize), mut part: impl F
         part(at, first(len - at), len - at);
     }
 }
+
+/// Eight vectors as the rows of a square, answered as its columns.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+pub(crate) fn transposed(rows: [__m256; LANES]) -> [__m256; LANES] {
+    let [a, b, c, d, e, f, g, h] = rows;
+    // Pairs of rows, then fours, then halves.
+    let (ab0, ab1) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+    let (cd0, cd1) = (_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+    let (ef0, ef1) = (_mm256_unpacklo_ps(e, f), _mm256_unpackhi_ps(e, f));
+    let (gh0, gh1) = (_mm256_unpacklo_ps(g, h), _mm256_unpackhi_ps(g, h));
+    let upper = [
+        _mm256_shuffle_ps::<0x44>(ab0, cd0),
+        _mm256_shuffle_ps::<0xEE>(ab0, cd0),
+        _mm256_shuffle_ps::<0x44>(ab1, cd1),
+        _mm256_shuffle_ps::<0xEE>(ab1, cd1),
+    ];
+    let lower = [
+        _mm256_shuffle_ps::<0x44>(ef0, gh0),
+        _mm256_shuffle_ps::<0xEE>(ef0, gh0),
+        _mm256_shuffle_ps::<0x44>(ef1, gh1),
+        _mm256_shuffle_ps::<0xEE>(ef1, gh1),
+    ];
+    [
+        _mm256_permute2f128_ps::<0x20>(upper[0], lower[0]),
+        _mm256_permute2f128_ps::<0x20>(upper[1], lower[1]),
+        _mm256_permute2f128_ps::<0x20>(upper[2], lower[2]),
+        _mm256_permute2f128_ps::<0x20>(upper[3], lower[3]),
+        _mm256_permute2f128_ps::<0x31>(upper[0], lower[0]),
+        _mm256_permute2f128_ps::<0x31>(upper[1], lower[1]),
+        _mm256_permute2f128_ps::<0x31>(upper[2], lower[2]),
+        _mm256_permute2f128_ps::<0x31>(upper[3], lower[3]),
+    ]
+}

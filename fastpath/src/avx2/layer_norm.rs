@@ -1,4 +1,10 @@
-//! `LayerNormalization` over the last axes.
+//! `LayerNormalization` and `RMSNormalization` over the last axes:
+//!
+//! ```text
+//! y = (x - mean x) / sqrt(mean (x - mean x)^2 + epsilon) * scale + bias        y = x / sqrt(mean x^2 + epsilon) * scale
+//! ```
+//!
+//! Sums run in eight lanes, from front to back; the mean is taken off before differences are squared.
 
 use super::lanes::{self, vectors};
 use crate::Avx2;
@@ -11,13 +17,14 @@ use sunmao_plugin_sdk::abi::Tolerance;
 use sunmao_plugin_sdk::{Call, Kernel};
 
 pub(crate) fn rows() -> Vec<Row> {
-    vec![Row {
-        operator: "LayerNormalization",
+    let row = |operator, since| Row {
+        operator,
         path: "avx2-lines",
-        revisions: (17, LATEST),
+        revisions: (since, LATEST),
         tolerance: Tolerance::Approximate(1e-5),
         prepare: layer_norm,
-    }]
+    };
+    vec![row("LayerNormalization", 17), row("RMSNormalization", 23)]
 }
 
 fn layer_norm(token: Avx2, request: Request<'_>) -> Option<Box<dyn Kernel>> {
@@ -33,6 +40,7 @@ fn layer_norm(token: Avx2, request: Request<'_>) -> Option<Box<dyn Kernel>> {
     if !fits {
         return None;
     }
+    let centred = request.operator() == "LayerNormalization";
     let epsilon = request.attributes().number("epsilon").unwrap_or(1e-5) as f32;
     let (lines, length) = (count(&shape[..axis]), count(line));
     let mut requirements = needs(lines as f64 * (15.0 + length as f64 * 0.3), lines);
@@ -56,7 +64,7 @@ fn layer_norm(token: Avx2, request: Request<'_>) -> Option<Box<dyn Kernel>> {
                 let _proof: Avx2 = token;
                 // SAFETY: the token proves AVX2 and FMA; both tensors have `lines` lines, and lie on each other or apart, as the bindings were
                 // checked; scale and bias have the length of a line; shares are disjoint.
-                unsafe { line.normalise(epsilon) };
+                unsafe { line.normalise(centred, epsilon) };
             }
             Ok(())
         }))
@@ -77,10 +85,10 @@ impl Line {
     /// The CPU has AVX2 and FMA; `length` floats are readable at `from`, `scale` and `bias` (unless null) and writable at `to`, which equals or does not
     /// overlap `from`.
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn normalise(&self, epsilon: f32) {
+    unsafe fn normalise(&self, centred: bool, epsilon: f32) {
         let count = self.length as f32;
         // SAFETY: the caller's promise is that of `total`.
-        let mean = unsafe { self.total(|x| x) } / count;
+        let mean = if centred { unsafe { self.total(|x| x) / count } } else { 0.0 };
         let mean = _mm256_set1_ps(mean);
         let square = |x: __m256| {
             let x = _mm256_sub_ps(x, mean);

@@ -45,6 +45,8 @@ pub(crate) unsafe fn apply(activation: Activation, from: *const f32, to: *mut f3
             Activation::Reciprocal => each(from, to, len, |x| _mm256_div_ps(all(1.0), x)),
             Activation::Abs => each(from, to, len, |x| _mm256_andnot_ps(all(-0.0), x)),
             Activation::Neg => each(from, to, len, |x| _mm256_xor_ps(all(-0.0), x)),
+            Activation::Affine { alpha, beta } => each(from, to, len, |x| _mm256_fmadd_ps(x, all(alpha), all(beta))),
+            Activation::Log => each(from, to, len, |x| math::log(x)),
         }
     }
 }

@@ -63,6 +63,46 @@ pub(crate) fn exp(x: __m256) -> __m256 {
     _mm256_mul_ps(value, factor)
 }
 
+/// Natural logarithm: 1 ulp, also where `x` is denormal; NaN below zero.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+pub(crate) fn log(x: __m256) -> __m256 {
+    let is_tiny = _mm256_cmp_ps::<_CMP_LT_OQ>(x, all(f32::MIN_POSITIVE));
+    let scaled = _mm256_blendv_ps(x, _mm256_mul_ps(x, all(8_388_608.0)), is_tiny);
+    // Mantissa in [sqrt(1/2), sqrt(2)), exponent in whole numbers.
+    let root = _mm256_set1_epi32(0x3f35_04f3);
+    let bits = _mm256_sub_epi32(_mm256_castps_si256(scaled), root);
+    let exponent = _mm256_cvtepi32_ps(_mm256_srai_epi32::<23>(bits));
+    let exponent = _mm256_sub_ps(exponent, _mm256_and_ps(is_tiny, all(23.0)));
+    let mantissa = _mm256_add_epi32(_mm256_and_si256(bits, _mm256_set1_epi32(0x007f_ffff)), root);
+    let m = _mm256_sub_ps(_mm256_castsi256_ps(mantissa), all(1.0));
+    let p = polynomial(
+        m,
+        [
+            7.037_683_6e-2,
+            -1.151_461e-1,
+            1.167_699_9e-1,
+            -1.242_014_1e-1,
+            1.424_932_3e-1,
+            -1.666_805_7e-1,
+            2.000_071_5e-1,
+            -2.499_999_4e-1,
+            3.333_333e-1,
+        ],
+    );
+    let square = _mm256_mul_ps(m, m);
+    let y = _mm256_mul_ps(_mm256_mul_ps(p, m), square);
+    // ln 2 in two parts, the small one first.
+    let y = _mm256_fmadd_ps(exponent, all(-2.121_944_4e-4), y);
+    let y = _mm256_fmadd_ps(square, all(-0.5), y);
+    let y = _mm256_fmadd_ps(exponent, all(0.693_359_4), _mm256_add_ps(m, y));
+    let y = _mm256_blendv_ps(y, all(f32::NEG_INFINITY), _mm256_cmp_ps::<_CMP_EQ_OQ>(x, all(0.0)));
+    let y = _mm256_blendv_ps(y, all(f32::NAN), _mm256_cmp_ps::<_CMP_LT_OQ>(x, all(0.0)));
+    // Infinity and NaN come back as they are.
+    let is_plain = _mm256_cmp_ps::<_CMP_LT_OQ>(x, all(f32::INFINITY));
+    _mm256_blendv_ps(_mm256_add_ps(x, x), y, is_plain)
+}
+
 /// Two factors of e to the power of `x`, of which each is a normal float: their product alone leaves the range of floats. Below -150 the product is
 /// that of -150.
 #[inline]

@@ -7,25 +7,32 @@
 // the instruction set and would spill them.
 #![allow(clippy::needless_range_loop)]
 
+mod attention;
 mod bands;
 mod conv;
 mod depthwise;
 mod elementwise;
+mod join;
 mod lanes;
 mod layer_norm;
+mod lstm;
 mod map;
 mod math;
 mod matmul;
 mod micro;
+mod moves;
 mod pack;
+mod pad;
 mod patches;
 mod pool;
 pub(crate) mod probe;
 mod product;
+mod reduce;
 mod sliding;
 mod softmax;
 mod steps;
 mod unary;
+mod walk;
 
 use crate::registry::Row;
 use std::sync::OnceLock;
@@ -35,6 +42,7 @@ pub(crate) fn rows() -> &'static [Row] {
     static ROWS: OnceLock<Vec<Row>> = OnceLock::new();
     ROWS.get_or_init(|| {
         let families = [
+            attention::rows,
             matmul::rows,
             // Before the general convolution, which takes everything.
             depthwise::rows,
@@ -44,6 +52,11 @@ pub(crate) fn rows() -> &'static [Row] {
             unary::rows,
             softmax::rows,
             layer_norm::rows,
+            moves::rows,
+            join::rows,
+            pad::rows,
+            reduce::rows,
+            lstm::rows,
         ];
         families.iter().flat_map(|rows| rows()).collect()
     })

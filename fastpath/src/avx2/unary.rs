@@ -31,6 +31,7 @@ pub(crate) fn rows() -> Vec<Row> {
         ("Reciprocal", 6, Tolerance::Exact),
         ("Abs", 6, Tolerance::Exact),
         ("Neg", 6, Tolerance::Exact),
+        ("Log", 6, Tolerance::Ulp(1)),
     ];
     let row = |(operator, since, tolerance)| Row {
         operator,

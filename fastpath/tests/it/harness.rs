@@ -58,6 +58,10 @@ pub(crate) struct Case {
     pub(crate) data: Vec<Vec<f32>>,
 }
 
+/// Codes of element types.
+pub(crate) const BOOL: u16 = 9;
+const I64: u16 = 7;
+
 pub(crate) fn operand(shape: &[usize]) -> Operand {
     Operand {
         dtype: 1,
@@ -127,6 +131,29 @@ impl Case {
         case
     }
 
+    /// Booleans, one a byte: the data holds four of them in each float's bits.
+    pub(crate) fn booleans(mut self, shape: &[usize], data: &[bool]) -> Self {
+        assert_eq!(count(shape), data.len());
+        self.operation.inputs.push(Some(Operand { dtype: BOOL, ..operand(shape) }));
+        let word = |flags: &[bool]| {
+            let mut bytes = [0; 4];
+            bytes.iter_mut().zip(flags).for_each(|(byte, &flag)| *byte = flag.into());
+            f32::from_le_bytes(bytes)
+        };
+        self.data.push(data.chunks(4).map(word).collect());
+        self
+    }
+
+    /// A small constant of whole numbers, which a kernel settles in `prepare`: it has its place in the arena, and nobody reads it there.
+    pub(crate) fn numbers(mut self, data: &[i64]) -> Self {
+        let literal = data.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let operand = Operand { dtype: I64, constant: true, literal: Some(literal), ..operand(&[data.len()]) };
+        self.operation.inputs.push(Some(operand));
+        let halves = |&v: &i64| [f32::from_bits(v as u32), f32::from_bits((v >> 32) as u32)];
+        self.data.push(data.iter().flat_map(halves).collect());
+        self
+    }
+
     pub(crate) fn left_out(mut self) -> Self {
         self.operation.inputs.push(None);
         self.data.push(Vec::new());
@@ -148,7 +175,7 @@ impl Case {
     }
 
     pub(crate) fn output_shape(&self) -> Vec<usize> {
-        let output = self.operation.outputs[0].as_ref().expect("cases have an output");
+        let output = self.operation.outputs.iter().flatten().next().expect("cases have an output");
         output.shape.iter().map(|&d| d as usize).collect()
     }
 
@@ -188,7 +215,7 @@ impl Case {
                     let floats = packed.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
                     (2, vec![constant.bytes], floats)
                 }
-                None => (1, operand.shape.clone(), data.clone()),
+                None => (operand.dtype, operand.shape.clone(), data.clone()),
             };
             let at = place(floats.len());
             views.push((at, dtype, shape));

@@ -1,4 +1,4 @@
-//! `Softmax` and `LayerNormalization`.
+//! `Softmax`, `LayerNormalization` and `RMSNormalization`.
 
 use crate::harness::{Case, Fill, Random, count};
 
@@ -56,6 +56,23 @@ fn layer_normalisation_is_the_twins() {
             }
             case.check(1e-5);
         }
+    }
+}
+
+#[test]
+fn rms_normalisation_is_the_twins() {
+    let mut random = Random::new(44);
+    for (shape, axis) in [(&[3, 7][..], -1), (&[2, 5, 8], 1), (&[4, 385], 1), (&[0, 6], -1), (&[5, 1], -1)] {
+        let first = if axis < 0 { shape.len() - 1 } else { axis as usize };
+        let line = &shape[first..];
+        let mut values = |count: usize| Fill::Real(2.0).values(&mut random, count);
+        Case::new("RMSNormalization", 23, shape)
+            .integer("axis", axis)
+            .integer("stash_type", 1)
+            .number("epsilon", 1e-5)
+            .input(shape, values(count(shape)))
+            .constant(line, values(count(line)))
+            .check(1e-5);
     }
 }
 

@@ -1,8 +1,12 @@
 //! Every fast path against its portable twin, on the same cases: both are bound as the host binds them, in an arena with guards around every tensor.
 
+mod attention;
 mod harness;
 mod lines;
+mod moves;
 mod pointwise;
 mod products;
+mod recurrent;
+mod reductions;
 mod registry;
 mod windows;

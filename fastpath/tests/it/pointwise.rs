@@ -91,6 +91,7 @@ const UNARY: &[(&str, u16, f32)] = &[
     ("Reciprocal", 13, 0.0),
     ("Abs", 13, 0.0),
     ("Neg", 13, 0.0),
+    ("Log", 13, 1e-6),
 ];
 
 #[test]
@@ -134,8 +135,9 @@ type Exact = fn(f64) -> f64;
 
 #[test]
 fn elementary_functions_keep_the_error_that_they_state() {
-    let functions: [(&str, Exact, f64); 9] = [
+    let functions: [(&str, Exact, f64); 10] = [
         ("Exp", libm::exp, 1.0),
+        ("Log", libm::log, 1.0),
         ("Sigmoid", |x| 1.0 / (1.0 + libm::exp(-x)), 3.0),
         ("Tanh", libm::tanh, 2.0),
         ("Erf", libm::erf, 2.0),

@@ -14,6 +14,7 @@ pub(crate) const STEPS: &[(&str, &[(&str, f64)])] = &[
     ("LeakyRelu", &[("alpha", 0.125)]),
     ("Elu", &[("alpha", 1.5)]),
     ("Swish", &[("alpha", 1.0)]),
+    ("Affine", &[("alpha", 0.75), ("beta", -0.5)]),
 ];
 
 /// Adds some steps: activations, a sum, activations behind it.

@@ -6,9 +6,28 @@ use sunmao_fastpath::{Isa, registered};
 fn the_registry_says_what_runs_here() {
     let entries = registered();
     if cfg!(target_arch = "x86_64") {
-        for operator in
-            ["MatMul", "Gemm", "Conv", "MaxPool", "AveragePool", "Add", "Relu", "Softmax", "LayerNormalization"]
-        {
+        let operators = [
+            "MatMul",
+            "Gemm",
+            "Conv",
+            "MaxPool",
+            "AveragePool",
+            "Add",
+            "Relu",
+            "Softmax",
+            "LayerNormalization",
+            "RMSNormalization",
+            "Attention",
+            "LSTM",
+            "Transpose",
+            "Slice",
+            "Expand",
+            "Concat",
+            "Pad",
+            "ReduceMean",
+            "GlobalAveragePool",
+        ];
+        for operator in operators {
             assert!(entries.iter().any(|entry| entry.operator == operator), "{operator}");
         }
     } else {
