@@ -1,6 +1,6 @@
 //! What every measurement starts from: a plugin runtime, chips, sessions, and small graphs made by hand.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,9 +13,12 @@ use sunmao_host::plan::{self, Plan};
 use sunmao_host::plugin::{LoadOptions, Plugin, Runtime, RuntimeOptions};
 use sunmao_host::scheduler::Team;
 use sunmao_host::session::{Host, Options, Session};
+use sunmao_host::store::Store;
 
 /// Requests never queue here.
 const QUEUE: usize = 16;
+/// Room for every model that is measured.
+const STORE_BYTES: u64 = 16 << 30;
 
 /// The plugins, loaded once.
 pub(crate) struct Rig {
@@ -23,6 +26,8 @@ pub(crate) struct Rig {
     registry: Arc<Registry>,
     plugins: PathBuf,
     guests: PathBuf,
+    /// What is kept of models; none: nothing.
+    store: Option<Arc<Store>>,
 }
 
 /// Who may run a model beside the chip.
@@ -67,7 +72,13 @@ impl Rig {
                 .with_context(|| format!("{}: run `cargo xtask build-plugins` first", path.display()))?;
             registry.add(plugin);
         }
-        Ok(Self { runtime, registry, plugins: plugins.to_path_buf(), guests: guests.to_path_buf() })
+        Ok(Self { runtime, registry, plugins: plugins.to_path_buf(), guests: guests.to_path_buf(), store: None })
+    }
+
+    /// The same with a store of models in that folder.
+    pub(crate) fn keeping(self, folder: &Path) -> Result<Self> {
+        let store = Store::open(folder, STORE_BYTES).map_err(Error::msg)?;
+        Ok(Self { store: Some(store), ..self })
     }
 
     /// The file of a plugin.
@@ -94,7 +105,7 @@ impl Rig {
 
     /// A chip for conformance cases, with everything that a served model has.
     pub(crate) fn target(&self, chip: &str) -> Result<Target> {
-        let host = Host { registry: self.registry.clone(), team: Team::new(1, QUEUE) };
+        let host = Host::new(self.registry.clone(), Team::new(1, QUEUE));
         let target = Target::whole_host(self.runtime.clone(), host, self.registry.chip(chip)?);
         Ok(Target { guests: Some(self.guests.clone()), ..target })
     }
@@ -106,7 +117,7 @@ impl Rig {
 
     /// A session on `chip`.
     pub(crate) fn session(&self, chip: &str, threads: usize, model: &Path, paths: Paths) -> Result<Session> {
-        let host = Host { registry: self.registry.clone(), team: Team::new(threads, QUEUE) };
+        let host = Host::new(self.registry.clone(), Team::new(threads, QUEUE)).keeping(self.store.clone());
         let native = paths == Paths::Native;
         let options = Options { chip: chip.to_owned(), threads, fast_paths: native, strict: !native };
         Session::load(model, &host, options).with_context(|| format!("{} on {chip}", model.display()))

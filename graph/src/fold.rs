@@ -36,6 +36,13 @@ pub trait Evaluator {
 pub trait Weights {
     /// The weight's elements as little-endian, dense, row-major bytes, whatever its encoding.
     fn bytes(&self, value: &Value, weight: &Weight) -> Result<Arc<[u8]>, String>;
+
+    /// The same, in place of what `into` held: for a caller that reads many and keeps none.
+    fn bytes_into(&self, value: &Value, weight: &Weight, into: &mut Vec<u8>) -> Result<(), String> {
+        into.clear();
+        into.extend_from_slice(&self.bytes(value, weight)?);
+        Ok(())
+    }
 }
 
 /// Evaluates nothing: folding is then limited to shape arithmetic.

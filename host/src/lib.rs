@@ -1,7 +1,7 @@
 //! The Sunmao server as a library; the binary `host` is a thin command line over it.
 //!
 //! The rooms, in the order in which a request walks them: `api`, `session`, `program`, `scheduler`, `engine`, `device`, then `plugin` or a native kernel. A model walks
-//! `catalog`, `import`, `plan`. `memory` lies under both. A room uses the rooms after it, never those before it.
+//! `catalog`, `import`, `plan`. `store` and `memory` lie under both. A room uses the rooms after it, never those before it.
 
 pub mod api;
 pub mod catalog;
@@ -20,4 +20,5 @@ pub mod plugin;
 pub mod program;
 pub mod scheduler;
 pub mod session;
+pub mod store;
 pub mod telemetry;

@@ -136,7 +136,7 @@ fn a_request_allocates_no_more_for_a_long_plan_than_for_a_short_one() {
     let registry = Arc::new(Registry::default());
     registry.add(chip);
     registry.add(load("import-onnx.wasm"));
-    let host = Host { registry, team: Team::new(2, 4) };
+    let host = Host::new(registry, Team::new(2, 4));
     for threads in [1, 2] {
         let (short, long) = (of_requests(8, &host, "simd128", threads), of_requests(200, &host, "simd128", threads));
         assert_eq!(short, long, "allocations of ten requests over 8 and over 200 nodes on {threads} threads");

@@ -51,6 +51,10 @@ impl Own {
     /// Loads, answers, and ends with stdin.
     pub(crate) fn serve(&self, plugins: &Path) -> Result<()> {
         let rig = Rig::cached(plugins, &self.scratch.join("compiled"))?;
+        let rig = match &self.store {
+            Some(folder) => rig.keeping(folder)?,
+            None => rig,
+        };
         let bytes = std::fs::read(&self.inputs).with_context(|| self.inputs.display().to_string())?;
         let inputs = read_npz(&bytes)?;
         drop(bytes);

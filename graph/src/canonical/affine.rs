@@ -5,6 +5,7 @@ use crate::edit::{Editor, Rewrite, Rule};
 use crate::error::GraphError;
 use crate::tensor::{Tensor, elements, read_numbers};
 use crate::{Attribute, DType, Node, ValueId};
+use std::sync::Arc;
 
 pub(super) const RULES: &[Rule] = &[
     Rule { name: "fold-batch-normalization", ops: &["BatchNormalization"], apply: fold_batch_normalization },
@@ -328,7 +329,7 @@ fn absorb(editor: &mut Editor<'_>, node: &Node, data: ValueId, affine: &Affine) 
     let new_weight = if affine.only_shifts() {
         None
     } else {
-        match editor.tensor(weight)?.and_then(|tensor| scaled(&tensor, &map, &affine.scale)) {
+        match editor.tensor(weight)?.and_then(|tensor| scaled(tensor, &map, &affine.scale)) {
             Some(tensor) => Some(tensor),
             None => return Ok(None),
         }
@@ -397,21 +398,21 @@ impl ChannelMap {
     }
 }
 
-fn scaled(tensor: &Tensor, map: &ChannelMap, scale: &[f64]) -> Option<Tensor> {
+fn scaled(mut tensor: Tensor, map: &ChannelMap, scale: &[f64]) -> Option<Tensor> {
     if tensor.dtype == DType::F32 {
-        // Large ones: without a copy in f64. Runs of `inner` elements share a channel.
-        let mut bytes = Vec::with_capacity(tensor.bytes.len());
-        for (run, chunk) in tensor.bytes.chunks(map.inner.checked_mul(4)?).enumerate() {
+        // Large ones: without a copy in f64, and where they lie unless others hold them. Runs of `inner` elements share a channel.
+        let run_bytes = map.inner.checked_mul(4)?;
+        for (run, chunk) in Arc::make_mut(&mut tensor.bytes).chunks_mut(run_bytes).enumerate() {
             let factor = Affine::at(scale, map.channel(run * map.inner));
-            for element in chunk.as_chunks().0 {
-                bytes.extend_from_slice(&((f64::from(f32::from_le_bytes(*element)) * factor) as f32).to_le_bytes());
+            for element in chunk.as_chunks_mut().0 {
+                *element = ((f64::from(f32::from_le_bytes(*element)) * factor) as f32).to_le_bytes();
             }
         }
-        return Some(Tensor { dtype: tensor.dtype, shape: tensor.shape.clone(), bytes: bytes.into() });
+        return Some(tensor);
     }
     let mut numbers = read_numbers(tensor.dtype, &tensor.bytes)?;
     for (element, number) in numbers.iter_mut().enumerate() {
         *number *= Affine::at(scale, map.channel(element));
     }
-    Tensor::from_numbers(tensor.dtype, tensor.shape.clone(), &numbers)
+    Tensor::from_numbers(tensor.dtype, tensor.shape, &numbers)
 }

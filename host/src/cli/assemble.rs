@@ -10,6 +10,7 @@ use crate::package::Package;
 use crate::plugin::{INSTANCE_ADDRESS_BYTES, Runtime, RuntimeOptions};
 use crate::scheduler::Team;
 use crate::session::{Host, Options, Session};
+use crate::store::Store;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -55,6 +56,13 @@ pub(super) fn runtime(config: &Config) -> Result<Arc<Runtime>, Failure> {
     Ok(Runtime::new(options)?)
 }
 
+/// The store of models; none: nothing is to be kept, or it cannot be, and the log says why.
+fn store(config: &Config) -> Option<Arc<Store>> {
+    let limit_bytes = config.cache_models_mib << 20;
+    let opened = (limit_bytes > 0).then(|| Store::open(&config.cache_dir.join("models"), limit_bytes))?;
+    opened.inspect_err(|reason| tracing::warn!(reason, "nothing is kept of models")).ok()
+}
+
 /// Every plugin loaded, and what sessions need.
 pub(super) struct Assembled {
     pub(super) installer: Installer,
@@ -67,7 +75,7 @@ impl Assembled {
         let installer =
             Installer { runtime: runtime(&config)?, registry: Arc::new(Registry::default()), config, serving: false };
         installer.install_all();
-        let host = Host { registry: installer.registry.clone(), team: Team::new(threads, waiting) };
+        let host = Host::new(installer.registry.clone(), Team::new(threads, waiting)).keeping(store(&installer.config));
         Ok(Self { installer, host })
     }
 

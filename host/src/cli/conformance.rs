@@ -144,7 +144,7 @@ fn target(arguments: &ConformanceRun, assembled: &Assembled) -> Result<Target, F
             assembled.host.registry.importers().into_iter().for_each(|importer| registry.add(importer));
             registry.add_chip(Chip::new(facts.info.id.clone(), Vec::new(), true, plugin.clone()));
             let chip = registry.chip(&facts.info.id)?;
-            let host = Host { registry, team: assembled.host.team.clone() };
+            let host = Host::new(registry, assembled.host.team.clone());
             Target::whole_host(runtime, host, chip).alone()
         }
     };

@@ -154,8 +154,10 @@ sections! {
         trusted_keys: Vec<String> = Vec::new(), Range::Text("a list of keys of 64 hexadecimal digits");
         /// Folder of plugins that no entry names: each is loaded under its own id, with default limits, as last choice. Watched while serving. Relative to plugins.toml.
         plugins_dir: PathBuf = PathBuf::from("plugins"), Range::Text("a path");
-        /// Where compiled plugins are kept. Empty: `$SUNMAO_HOME/cache`, else the user's cache folder.
+        /// Where compiled plugins, prepared models, plans and packed weights are kept. Empty: `$SUNMAO_HOME/cache`, else the user's cache folder.
         cache_dir: PathBuf = PathBuf::new(), Range::Text("a path, or empty");
+        /// Most that is kept of models there, in MiB; what was not used for longest goes first. 0 keeps nothing: each start prepares and packs anew.
+        cache_models_mib: u64 = 16_384, Range::Number(0, 16_777_216);
     }
     /// The listener of `host serve`.
     Server, "[server]" {

@@ -31,8 +31,10 @@ pub struct Config {
     pub trusted_keys: Vec<String>,
     /// The folder that is watched for dropped plugins.
     pub plugins_dir: PathBuf,
-    /// Where compiled plugins are kept.
+    /// Where compiled plugins and what is made of models are kept.
     pub cache_dir: PathBuf,
+    /// Most that is kept of models, in MiB.
+    pub cache_models_mib: u64,
     /// `[server]`
     pub server: Server,
     /// `[[plugin]]`, in the file's order.
@@ -89,6 +91,7 @@ impl Config {
             } else {
                 beside(&file.top.cache_dir)
             },
+            cache_models_mib: file.top.cache_models_mib,
             server: file.server,
             plugins,
             chips: file.chip,

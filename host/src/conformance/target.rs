@@ -57,6 +57,6 @@ impl Target {
 
     /// The host, with threads that no other case shares.
     pub fn host_for_a_case(&self) -> Host {
-        Host { registry: self.host.registry.clone(), team: Team::new(self.threads, QUEUE) }
+        Host::new(self.host.registry.clone(), Team::new(self.threads, QUEUE))
     }
 }

@@ -45,6 +45,11 @@ impl BrokenPromises {
         }
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
     /// Why the chip is not asked about that node; none: it may be.
     pub fn reason(&self, op: &str, node: &str) -> Option<String> {
         let nodes = self.lock();

@@ -1,21 +1,23 @@
-//! Puts constants where kernels find them: plain or packed, once for all plans of a model, in segments that are sealed when they are full.
+//! Puts constants where kernels find them: plain or packed, once for all plans of a model, in segments that nobody writes to when they are full.
+//!
+//! A segment that the model's shelf of the store has is mapped as it is; any other is filled (`packing`), in a file of the store where there is one.
 
 use super::member::Member;
-use super::native::pack_native;
+use super::packing::{Fresh, Packing};
 use super::{EngineError, Executor};
-use crate::device::{DeviceError, Place, value_bytes};
+use crate::device::{DeviceError, Place};
 use crate::memory::{Region, Sharing};
 use crate::plan::{Constant, Form, Plan, PlanError};
+use crate::store::{Constants, Piece};
 use sha2::{Digest, Sha256};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use sunmao_graph::{Content, Role, ValueId, Weight, Weights};
-use sunmao_plugin_sdk::abi;
+use sunmao_graph::{Content, Role, Weight, Weights};
 
 /// Segments start on pages of their own.
-const SEGMENT_ALIGN: u64 = 65536;
-/// What a large copy is cut into.
-const CHUNK: usize = 4 << 20;
+pub(super) const SEGMENT_ALIGN: u64 = 65536;
+/// Segments of one model that are kept: more come from shapes that keep changing, and would only fill the store.
+const KEPT_MAX: usize = 16;
 
 /// What a constant is, whichever plan names it.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -27,14 +29,16 @@ enum Identity {
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Key {
     identity: Identity,
+    bytes: u64,
     /// none: plain.
-    packed: Option<(Place, String, u64)>,
+    packed: Option<(Place, String)>,
 }
 
-/// Constants that lie in the arena, sealed.
+/// Constants that lie in the arena.
 pub(super) struct Segment {
     pub(super) at: u64,
-    pub(super) region: Region,
+    pub(super) bytes: u64,
+    pub(super) constants: Constants,
 }
 
 /// All constants of a model that plans have asked for so far.
@@ -69,11 +73,11 @@ impl ConstantStore {
         Ok(end)
     }
 
-    /// Offsets in the arena for all constants of `plan`; those that are not there yet are written, packed by `packer` where a chip wants it.
+    /// Offsets in the arena for all constants of `plan`; those that are not there yet are mapped, or written, packed by `packer` where a chip wants it.
     pub(super) fn place(
         &mut self,
         plan: &Plan,
-        weights: &dyn Weights,
+        weights: &(dyn Weights + Sync),
         executor: &Executor,
         packer: &mut Member,
     ) -> Result<Vec<u64>, EngineError> {
@@ -82,6 +86,7 @@ impl ConstantStore {
         let mut end = start;
         let mut fresh = Vec::new();
         let mut fresh_at = HashMap::new();
+        let mut name = Sha256::new();
         for (constant, key) in plan.constants.iter().zip(&keys) {
             if self.placed.contains_key(key) || fresh_at.contains_key(key) {
                 continue;
@@ -89,7 +94,8 @@ impl ConstantStore {
             let at = end.next_multiple_of(u64::from(constant.align));
             end = at + constant.bytes;
             fresh_at.insert(key.clone(), at);
-            fresh.push((constant, at));
+            fresh.push(Fresh { constant, at: at - start });
+            key.write_to(at - start, &mut name);
         }
         if end > executor.layout().constants {
             return Err(EngineError::ArenaFull {
@@ -99,19 +105,76 @@ impl ConstantStore {
             });
         }
         if end > start {
-            let region = Region::anonymous("sunmao-constants", (end - start).next_multiple_of(SEGMENT_ALIGN))?;
-            let mut writer = Writer { plan, weights, executor, region: &region, start, packer };
-            for (constant, at) in fresh {
-                writer.write(constant, at)?;
-            }
-            region.seal()?;
-            executor.mapping().map(start, &region, 0, region.bytes(), Sharing::CopyOnWrite)?;
-            self.segments.push(Arc::new(Segment { at: start, region }));
+            let bytes = (end - start).next_multiple_of(SEGMENT_ALIGN);
+            let packing = Packing { plan, weights, executor, fresh: &fresh };
+            let constants = self.segment(&packing, packer, &name.finalize(), bytes)?;
+            executor.mapping().map(start, &constants.region, constants.offset, bytes, Sharing::CopyOnWrite)?;
+            self.segments.push(Arc::new(Segment { at: start, bytes, constants }));
             self.end = end;
         }
         // Constants of no bytes have a place too.
         self.placed.extend(fresh_at);
         Ok(keys.iter().map(|key| self.placed[key]).collect())
+    }
+
+    /// A full segment: from the store, or filled in a file of the store, or in memory where there is no room on disk.
+    fn segment(
+        &self,
+        packing: &Packing<'_>,
+        packer: &mut Member,
+        name: &[u8],
+        bytes: u64,
+    ) -> Result<Constants, EngineError> {
+        if let Some(shelf) = packing.executor.shelf().filter(|_| self.segments.len() < KEPT_MAX) {
+            let pieces: Vec<Piece> =
+                packing.fresh.iter().map(|fresh| Piece { at: fresh.at, bytes: fresh.constant.bytes }).collect();
+            if let Some(constants) = shelf.constants(name, bytes, &pieces, packing.executor.threads()) {
+                return Ok(constants);
+            }
+            if let Some(draft) = shelf.draft(bytes) {
+                match packing.fill(draft.constants(), packer, |bytes| Some(shelf.sum(bytes))) {
+                    Ok(sums) => return Ok(draft.finish(name, bytes, &sums)),
+                    // A full disk: memory may do.
+                    Err(EngineError::Memory(error)) => tracing::warn!(%error, "packed constants are not kept"),
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        let constants = Constants { region: Region::anonymous("sunmao-constants", bytes)?, offset: 0 };
+        packing.fill(&constants, packer, |_| None)?;
+        constants.region.seal()?;
+        Ok(constants)
+    }
+}
+
+impl Key {
+    /// Everything that decides the bytes of a constant and where it lies, beside model, chip and code.
+    fn write_to(&self, at: u64, name: &mut Sha256) {
+        let mut text = |text: &str| {
+            name.update((text.len() as u64).to_le_bytes());
+            name.update(text);
+        };
+        match &self.packed {
+            None => text("plain"),
+            Some((place, key)) => {
+                text(&place.to_string());
+                text(key);
+            }
+        }
+        match &self.identity {
+            Identity::Weight(weight) => {
+                text(&weight.encoding);
+                for number in [u64::from(weight.source), weight.offset, weight.length] {
+                    name.update(number.to_le_bytes());
+                }
+            }
+            Identity::Digest(digest) => {
+                text("bytes");
+                name.update(digest);
+            }
+        }
+        name.update(at.to_le_bytes());
+        name.update(self.bytes.to_le_bytes());
     }
 }
 
@@ -124,98 +187,11 @@ fn key(plan: &Plan, constant: &Constant) -> Result<Key, EngineError> {
     };
     let packed = match &constant.form {
         Form::Plain => None,
-        Form::Packed { place, key, .. } => Some((*place, key.clone(), constant.bytes)),
+        Form::Packed { place, key, .. } => Some((*place, key.clone())),
     };
-    Ok(Key { identity, packed })
+    Ok(Key { identity, bytes: constant.bytes, packed })
 }
 
-fn missing(value: &str, reason: impl ToString) -> PlanError {
+pub(super) fn missing(value: &str, reason: impl ToString) -> PlanError {
     DeviceError::Constant { value: value.to_owned(), reason: reason.to_string() }.into()
-}
-
-/// Fills one segment.
-struct Writer<'a> {
-    plan: &'a Plan,
-    weights: &'a dyn Weights,
-    executor: &'a Executor,
-    region: &'a Region,
-    /// Arena offset of the segment.
-    start: u64,
-    packer: &'a mut Member,
-}
-
-impl Writer<'_> {
-    fn write(&mut self, constant: &Constant, at: u64) -> Result<(), EngineError> {
-        let plain = self.plain(constant.value)?;
-        match &constant.form {
-            Form::Plain => self.region.write_at(at - self.start, &plain)?,
-            Form::Packed { place: Place::Chip, dispatch, input, .. } => {
-                self.pack_on_chip(*dispatch, *input, &plain, constant, at)?;
-            }
-            Form::Packed { place, dispatch, input, .. } => {
-                let operation = &self.plan.dispatches[*dispatch].operation;
-                let packed = pack_native(*place, operation, *input, &plain, constant.bytes)?;
-                self.region.write_at(at - self.start, &packed)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn plain(&self, id: ValueId) -> Result<Arc<[u8]>, EngineError> {
-        let value = self.plan.graph.value(id);
-        let bytes = match &value.role {
-            Role::Constant(Content::Bytes(bytes)) => bytes.clone(),
-            Role::Constant(Content::Weight(weight)) => {
-                self.weights.bytes(value, weight).map_err(|reason| missing(&value.name, reason))?
-            }
-            _ => return Err(missing(&value.name, "it is no constant").into()),
-        };
-        let expected = value_bytes(&self.plan.graph, id).map_err(PlanError::from)?;
-        if bytes.len() as u64 != expected {
-            return Err(missing(&value.name, format!("{} bytes where its shape takes {expected}", bytes.len())).into());
-        }
-        Ok(bytes)
-    }
-
-    /// The plugin packs from one part of the staging range to another; the host copies the result.
-    fn pack_on_chip(
-        &mut self,
-        dispatch: usize,
-        input: u32,
-        plain: &[u8],
-        constant: &Constant,
-        at: u64,
-    ) -> Result<(), EngineError> {
-        let dispatch = &self.plan.dispatches[dispatch];
-        let operation = &dispatch.operation;
-        let packed_at = (plain.len() as u64).next_multiple_of(4096);
-        let bytes = (packed_at + constant.bytes).next_multiple_of(SEGMENT_ALIGN);
-        let layout = self.executor.layout();
-        if bytes > layout.staging {
-            return Err(EngineError::ArenaFull { what: "packing", needed: bytes, available: layout.staging });
-        }
-        let staging = Region::anonymous("sunmao-staging", bytes)?;
-        staging.write_at(0, plain)?;
-        let operand = operation.inputs.get(input as usize).and_then(Option::as_ref);
-        let Some(operand) = operand else { return Err(missing(&operation.op, "no such input").into()) };
-        let view = abi::View {
-            offset: layout.staging_at as u32,
-            slotted: false,
-            dtype: operand.dtype,
-            shape: operand.shape.clone(),
-            strides: Vec::new(),
-            layout: 0,
-        };
-        let dst = layout.staging_at + packed_at;
-        self.packer.pack(self.executor, &staging, dispatch, input, &view, dst, constant.bytes)?;
-        let mut chunk = vec![0; CHUNK.min(constant.bytes as usize)];
-        let mut done = 0;
-        while done < constant.bytes {
-            let part = chunk.len().min((constant.bytes - done) as usize);
-            staging.read_at(packed_at + done, &mut chunk[..part])?;
-            self.region.write_at(at - self.start + done, &chunk[..part])?;
-            done += part as u64;
-        }
-        Ok(())
-    }
 }

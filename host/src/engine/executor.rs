@@ -9,6 +9,7 @@ use crate::device::Place;
 use crate::memory::{Mapping, Region, Sharing};
 use crate::plan::Plan;
 use crate::plugin::Plugin;
+use crate::store::Shelf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use sunmao_graph::Weights;
@@ -40,6 +41,7 @@ pub struct Executor {
     plugin: Option<Arc<Plugin>>,
     members: Vec<Mutex<Member>>,
     constants: Mutex<ConstantStore>,
+    shelf: Option<Shelf>,
     next_plan: AtomicU64,
 }
 
@@ -50,7 +52,21 @@ impl Executor {
         let slots = Region::anonymous("sunmao-slots", layout.slots * layout.slot_stride)?;
         mapping.map(layout.slots_at, &slots, 0, slots.bytes(), Sharing::Shared)?;
         let members = (0..threads).map(|_| Mutex::new(Member::new(plugin.clone()))).collect();
-        Ok(Self { layout, mapping, slots, plugin, members, constants: Mutex::default(), next_plan: AtomicU64::new(0) })
+        Ok(Self {
+            layout,
+            mapping,
+            slots,
+            plugin,
+            members,
+            constants: Mutex::default(),
+            shelf: None,
+            next_plan: AtomicU64::new(0),
+        })
+    }
+
+    /// The same, with constants that are kept on that shelf.
+    pub(crate) fn keeping(self, shelf: Option<Shelf>) -> Self {
+        Self { shelf, ..self }
     }
 
     /// Refuses what there is no memory for, before anything is loaded. Both in bytes.
@@ -64,7 +80,7 @@ impl Executor {
     }
 
     /// Places the constants of `plan` and binds its native dispatches.
-    pub fn load(&self, plan: Arc<Plan>, weights: &dyn Weights) -> Result<Loaded, EngineError> {
+    pub fn load(&self, plan: Arc<Plan>, weights: &(dyn Weights + Sync)) -> Result<Loaded, EngineError> {
         if plan.memory.slot > self.layout.slot_stride {
             return Err(EngineError::ArenaFull {
                 what: "a slot",
@@ -114,6 +130,10 @@ impl Executor {
 
     pub(super) fn mapping(&self) -> &Mapping {
         &self.mapping
+    }
+
+    pub(super) fn shelf(&self) -> Option<&Shelf> {
+        self.shelf.as_ref()
     }
 
     pub(super) fn slots(&self) -> &Region {

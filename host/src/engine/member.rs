@@ -145,7 +145,8 @@ impl Live {
 
     fn map_segments(&mut self, store: &ConstantStore) -> Result<(), EngineError> {
         for segment in store.segments(self.segments) {
-            self.instance.map(segment.at, &segment.region, 0, segment.region.bytes(), Sharing::CopyOnWrite)?;
+            let (region, offset) = (&segment.constants.region, segment.constants.offset);
+            self.instance.map(segment.at, region, offset, segment.bytes, Sharing::CopyOnWrite)?;
             self.segments += 1;
         }
         Ok(())

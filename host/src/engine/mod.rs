@@ -11,6 +11,7 @@ mod evaluate;
 mod executor;
 mod member;
 mod native;
+mod packing;
 mod replay;
 
 pub use arena::Layout;

@@ -20,18 +20,16 @@ fn failed(operation: &abi::Operation, message: impl Into<String>) -> EngineError
     PlanError::from(DeviceError::Native { op: operation.op.clone(), message: message.into() }).into()
 }
 
-/// Packs a constant for a native kernel.
+/// Packs a constant for a native kernel. `packed` is as long as the kernel asked for, and zeros.
 pub(super) fn pack_native(
     place: Place,
     operation: &abi::Operation,
     input: u32,
     plain: &[u8],
-    bytes: u64,
-) -> Result<Vec<u8>, EngineError> {
+    packed: &mut [u8],
+) -> Result<(), EngineError> {
     let kernel = native_kernel(place, operation).map_err(|error| failed(operation, error.message))?;
-    let mut packed = vec![0; bytes as usize];
-    kernel.pack(input, Reader::of(plain), Writer::of(&mut packed)).map_err(|error| failed(operation, error.message))?;
-    Ok(packed)
+    kernel.pack(input, Reader::of(plain), Writer::of(packed)).map_err(|error| failed(operation, error.message))
 }
 
 impl NativeDispatch {

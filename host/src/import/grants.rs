@@ -5,13 +5,14 @@
 
 use super::error::ImportError;
 use super::inflate;
+use super::stamp::Stamp;
 use crate::plugin::importer::{ImportSources, Rejection};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, MetadataExt as _};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use sunmao_plugin_sdk::ErrorCode;
@@ -34,34 +35,6 @@ pub(super) struct Source {
     pub(super) stamp: Option<Stamp>,
 }
 
-/// Tells a file that somebody wrote to from one that nobody touched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stamp {
-    inode: (u64, u64),
-    bytes: u64,
-    modified: (i64, i64),
-    /// Of the inode itself. It also moves when a name is given or taken away, which leaves the content as it is.
-    changed: (i64, i64),
-    names: u64,
-}
-
-impl Stamp {
-    fn of(facts: &std::fs::Metadata) -> Self {
-        Self {
-            inode: (facts.dev(), facts.ino()),
-            bytes: facts.len(),
-            modified: (facts.mtime(), facts.mtime_nsec()),
-            changed: (facts.ctime(), facts.ctime_nsec()),
-            names: facts.nlink(),
-        }
-    }
-
-    fn same_content(&self, now: &Self) -> bool {
-        let same = (self.inode, self.bytes, self.modified) == (now.inode, now.bytes, now.modified);
-        same && (self.changed == now.changed || self.names != now.names)
-    }
-}
-
 impl Source {
     /// Fails when somebody wrote to the file since it was opened. Asked after each read: what was read before counts as read.
     pub(super) fn check_unchanged(&self) -> io::Result<()> {
@@ -76,13 +49,41 @@ impl Source {
     }
 }
 
-/// The files of one model.
+/// The files of a model once its importer is through: to read weights from, and to import it again.
+#[derive(Debug, Default)]
+pub(super) struct ModelFiles {
+    pub(super) sources: Vec<Source>,
+    pub(super) directory: Option<OwnedFd>,
+}
+
+impl ModelFiles {
+    /// The very same files, for another import of the same model.
+    pub(super) fn again(&self) -> io::Result<Files> {
+        let again = |source: &Source| -> io::Result<Source> {
+            let Source { name, bytes, file, stamp } = source;
+            Ok(Source { name: name.clone(), bytes: *bytes, file: file.try_clone()?, stamp: stamp.clone() })
+        };
+        // What was unpacked is unpacked again.
+        let files = self.sources.iter().filter(|source| source.stamp.is_some());
+        let mut known = files.map(again).collect::<io::Result<Vec<_>>>()?;
+        if known.is_empty() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let model = known.remove(0);
+        let directory = self.directory.as_ref().map(OwnedFd::try_clone).transpose()?;
+        Ok(Files { sources: vec![model], directory, by_name: HashMap::new(), known, unpacked: 0 })
+    }
+}
+
+/// The files of one model, as its importer may see them.
 #[derive(Debug)]
 pub(super) struct Files {
     sources: Vec<Source>,
     /// The directory of the model file; none when it could not be opened: then there are no siblings.
     directory: Option<OwnedFd>,
     by_name: HashMap<String, u32>,
+    /// Siblings that were opened for the same model before: they are not looked up again.
+    known: Vec<Source>,
     unpacked: u64,
 }
 
@@ -106,7 +107,7 @@ impl Files {
         let directory = rustix::fs::open(parent, flags, Mode::empty()).ok();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let model = Source { name, bytes: facts.len(), file, stamp: Some(Stamp::of(&facts)) };
-        Ok(Self { sources: vec![model], directory, by_name: HashMap::new(), unpacked: 0 })
+        Ok(Self { sources: vec![model], directory, by_name: HashMap::new(), known: Vec::new(), unpacked: 0 })
     }
 
     /// Bytes of a source; 0 when there is none of that number.
@@ -125,8 +126,9 @@ impl Files {
         names
     }
 
-    pub(super) fn take_sources(&mut self) -> Vec<Source> {
-        std::mem::take(&mut self.sources)
+    /// Ends the reading by an importer: what is left are the sources, to read weights from.
+    pub(super) fn take_sources(&mut self) -> ModelFiles {
+        ModelFiles { sources: std::mem::take(&mut self.sources), directory: self.directory.take() }
     }
 
     /// Bytes of a source: fewer at its end.
@@ -152,10 +154,16 @@ impl Files {
         Ok(self.sources.len() as u32 - 1)
     }
 
-    fn open_sibling(&mut self, relative: &str) -> Result<u32, Rejection> {
+    pub(super) fn open_sibling(&mut self, relative: &str) -> Result<u32, Rejection> {
         check_name(relative)?;
         if let Some(&known) = self.by_name.get(relative) {
             return Ok(known);
+        }
+        if let Some(at) = self.known.iter().position(|source| source.name == relative) {
+            let source = self.known.swap_remove(at);
+            let number = self.add(source)?;
+            self.by_name.insert(relative.to_owned(), number);
+            return Ok(number);
         }
         let missing =
             |why: String| Rejection::new(ErrorCode::NotFound, format!("file `{relative}` of the model: {why}"));

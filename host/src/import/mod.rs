@@ -5,13 +5,18 @@
 //! sense is `sunmao_graph::validate`'s question.
 
 mod decode;
+mod derived;
 mod error;
 mod grants;
 mod inflate;
+mod opened;
 mod sink;
+mod stamp;
 mod weights;
 
+pub(crate) use derived::{Derived, take_large};
 pub use error::ImportError;
+pub(crate) use opened::{Opened, Sibling};
 pub use weights::WeightSource;
 
 use crate::plugin::importer::{self, Kv};
@@ -52,7 +57,15 @@ pub struct Imported {
 
 /// Imports the model at `path` by whichever of `importers` is surest of it.
 pub fn import(importers: &[Arc<Plugin>], path: &Path, options: &ImportOptions) -> Result<Imported, ImportError> {
-    let mut files = Files::open(path)?;
+    import_files(importers, path, Files::open(path)?, options)
+}
+
+fn import_files(
+    importers: &[Arc<Plugin>],
+    path: &Path,
+    mut files: Files,
+    options: &ImportOptions,
+) -> Result<Imported, ImportError> {
     let (plugin, format) = choose(importers, path, &mut files, options)?;
     let files = Arc::new(std::sync::Mutex::new(files));
     let (sink, refused) = GraphSink::new(files.clone());

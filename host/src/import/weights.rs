@@ -1,7 +1,8 @@
 //! Reads the bytes of weights from the files that were imported.
 
 use super::decode::Encoding;
-use super::grants::Source;
+use super::derived::{DERIVED, Derived};
+use super::grants::{ModelFiles, Source};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use sunmao_graph::{DType, Value, Weight};
@@ -9,41 +10,63 @@ use sunmao_graph::{DType, Value, Weight};
 /// Weights up to here are read without a look at how much memory there is.
 const UNASKED_BYTES: u64 = 16 << 20;
 
-/// The files of a model, open. Reads by position, so any number of threads may read at once.
+/// The files of a model, open, and what was computed from them. Reads by position, so any number of threads may read at once.
 #[derive(Debug, Default)]
 pub struct WeightSource {
-    sources: Vec<Source>,
+    pub(super) files: Arc<ModelFiles>,
+    derived: Derived,
 }
 
 impl WeightSource {
-    pub(super) fn new(sources: Vec<Source>) -> Self {
-        Self { sources }
+    pub(super) fn new(files: ModelFiles) -> Self {
+        Self { files: Arc::new(files), derived: Derived::default() }
     }
 
-    /// Whether the stored bytes are the elements themselves, so that [`WeightSource::read_raw`] can stream them.
-    pub fn is_raw(&self, weight: &Weight) -> bool {
-        Encoding::from_name(&weight.encoding) == Some(Encoding::RawLe)
+    /// The same with constants that were computed, as weights refer to them.
+    pub(crate) fn with_derived(self, derived: Derived) -> Self {
+        Self { derived, ..self }
     }
 
-    /// Fills `into` with stored bytes of a weight, from byte `at` of it on. The range must lie inside the weight.
-    pub fn read_raw(&self, weight: &Weight, at: u64, into: &mut [u8]) -> Result<(), String> {
+    /// Lets go of computed constants, if they can be computed again.
+    pub(crate) fn release(&self) {
+        self.derived.release();
+    }
+
+    fn read_raw(&self, weight: &Weight, into: &mut [u8]) -> Result<(), String> {
         let source = self.range(weight)?;
-        if at.checked_add(into.len() as u64).is_none_or(|end| end > weight.length) {
-            return Err(format!(
-                "bytes {at} to {} of a weight of {}",
-                at.saturating_add(into.len() as u64),
-                weight.length
-            ));
-        }
         source
             .file
-            .read_exact_at(into, weight.offset + at)
+            .read_exact_at(into, weight.offset)
             .and_then(|()| source.check_unchanged())
             .map_err(|error| format!("reading weights from `{}` failed: {error}", source.name))
     }
 
     /// The elements of a weight as little-endian, dense, row-major bytes, whatever its encoding.
     pub fn read(&self, dtype: DType, shape: &[u64], weight: &Weight) -> Result<Vec<u8>, String> {
+        let mut bytes = Vec::new();
+        self.read_into(dtype, shape, weight, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// The same, in place of what `into` held.
+    fn read_into(&self, dtype: DType, shape: &[u64], weight: &Weight, into: &mut Vec<u8>) -> Result<(), String> {
+        if weight.source == DERIVED {
+            into.clear();
+            into.extend_from_slice(&self.derived.get(weight)?);
+            return Ok(());
+        }
+        let (encoding, elements) = self.check(dtype, shape, weight)?;
+        // What is there already is overwritten, so only what is new is filled with zeros.
+        into.resize(usize::try_from(weight.length).map_err(|error| error.to_string())?, 0);
+        self.read_raw(weight, into)?;
+        if encoding != Encoding::RawLe {
+            *into = encoding.decode(dtype, elements, std::mem::take(into))?;
+        }
+        Ok(())
+    }
+
+    /// The encoding of a weight that can be read, and its number of elements.
+    fn check(&self, dtype: DType, shape: &[u64], weight: &Weight) -> Result<(Encoding, u64), String> {
         let encoding = Encoding::from_name(&weight.encoding)
             .ok_or_else(|| format!("weights of the encoding `{}` are not known", weight.encoding))?;
         let elements = shape.iter().try_fold(1u64, |product, &dim| product.checked_mul(dim));
@@ -61,13 +84,11 @@ impl WeightSource {
         if needed > available {
             return Err(format!("reading a weight takes {needed} bytes, and {available} are available"));
         }
-        let mut stored = vec![0; usize::try_from(weight.length).map_err(|error| error.to_string())?];
-        self.read_raw(weight, 0, &mut stored)?;
-        encoding.decode(dtype, elements, stored)
+        Ok((encoding, elements))
     }
 
     fn range(&self, weight: &Weight) -> Result<&Source, String> {
-        let source = self.sources.get(weight.source as usize).ok_or("a weight of a file that was not opened")?;
+        let source = self.files.sources.get(weight.source as usize).ok_or("a weight of a file that was not opened")?;
         match weight.offset.checked_add(weight.length) {
             Some(end) if end <= source.bytes => Ok(source),
             _ => Err(format!(
@@ -80,9 +101,25 @@ impl WeightSource {
 
 impl sunmao_graph::Weights for WeightSource {
     fn bytes(&self, value: &Value, weight: &Weight) -> Result<Arc<[u8]>, String> {
+        if weight.source == DERIVED {
+            return self.derived.get(weight);
+        }
         let dtype = value.dtype.ok_or("a weight of unknown type")?;
         let shape = value.concrete().ok_or("a weight of unknown shape")?;
-        self.read(dtype, &shape, weight).map(Arc::from)
+        if Encoding::from_name(&weight.encoding) != Some(Encoding::RawLe) {
+            return self.read(dtype, &shape, weight).map(Arc::from);
+        }
+        // Large ones are read to where they stay.
+        self.check(dtype, &shape, weight)?;
+        let mut bytes: Arc<[u8]> = std::iter::repeat_n(0, weight.length as usize).collect();
+        self.read_raw(weight, Arc::get_mut(&mut bytes).expect("made just now"))?;
+        Ok(bytes)
+    }
+
+    fn bytes_into(&self, value: &Value, weight: &Weight, into: &mut Vec<u8>) -> Result<(), String> {
+        let dtype = value.dtype.ok_or("a weight of unknown type")?;
+        let shape = value.concrete().ok_or("a weight of unknown shape")?;
+        self.read_into(dtype, &shape, weight, into)
     }
 }
 
@@ -96,7 +133,8 @@ mod tests {
         let region = Region::anonymous("weights", bytes.len() as u64).unwrap();
         region.write_at(0, bytes).unwrap();
         let file = File::from(region.fd().try_clone_to_owned().unwrap());
-        WeightSource::new(vec![Source { name: "model".into(), bytes: bytes.len() as u64, file, stamp: None }])
+        let sources = vec![Source { name: "model".into(), bytes: bytes.len() as u64, file, stamp: None }];
+        WeightSource::new(ModelFiles { sources, ..ModelFiles::default() })
     }
 
     fn weight(offset: u64, length: u64, encoding: &str) -> Weight {
@@ -107,12 +145,10 @@ mod tests {
     fn weights_are_read_from_their_range() {
         let source = source(&[9, 9, 1, 0, 2, 0, 9]);
         let here = weight(2, 4, "raw-le");
-        assert!(source.is_raw(&here));
         assert_eq!(source.read(DType::I16, &[2], &here).unwrap(), [1, 0, 2, 0]);
-        let mut piece = [0; 2];
-        source.read_raw(&here, 2, &mut piece).unwrap();
-        assert_eq!(piece, [2, 0]);
-        assert!(source.read_raw(&here, 3, &mut piece).is_err());
+        let mut buffer = vec![7; 9];
+        source.read_into(DType::I16, &[2], &here, &mut buffer).unwrap();
+        assert_eq!(buffer, [1, 0, 2, 0]);
         assert_eq!(source.read(DType::I16, &[2], &weight(0, 2, "varint")).unwrap(), [9, 0, 9, 0]);
     }
 

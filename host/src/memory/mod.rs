@@ -3,10 +3,12 @@
 //! Weights and activations lie in a [`Region`]; the host sees it through a [`Mapping`], and every plugin instance maps the same pages
 //! into its linear memory (`plugin`'s work). Who lies where is `plan`'s question. One of the few rooms that hold `unsafe`.
 
+mod heap;
 mod mapping;
 mod measure;
 mod region;
 
+pub use heap::give_back;
 pub use mapping::{Mapping, Sharing};
 pub(crate) use mapping::{PAGE_BYTES, Reservation};
 pub use measure::{Memory, address_space_bytes, available_bytes, pss_bytes};

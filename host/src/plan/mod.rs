@@ -4,6 +4,7 @@
 //! Placing constants and running a plan is `engine`'s work.
 
 mod build;
+mod kept;
 mod layouts;
 mod lifetimes;
 mod offsets;

@@ -1,25 +1,15 @@
 //! Compiled components on disk, so that a plugin compiles once.
 //!
-//! Whoever can write a file here can run code in the host, so nothing is used that the host did not write itself: the directory belongs to the
-//! host's user and is closed to all others, and each file carries an HMAC under a key that lies beside it. The very bytes that were checked
-//! are loaded. Anything off, and the component is compiled again; the cache is never a reason to fail.
+//! Whoever can write a file here can run code in the host, so nothing is used that the host did not write itself: the files lie in a private folder
+//! of the [store](crate::store), whose key marks each of them. Anything off, and the component is compiled again; the cache is never a reason to fail.
 
 use super::Digest;
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use crate::store::{Folder, Kind};
+use std::path::Path;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-const MAGIC: &[u8; 8] = b"SUNMAOC1";
-const HEADER_BYTES: usize = MAGIC.len() + MAC_BYTES;
-const MAC_BYTES: usize = 32;
-const KEY_FILE: &str = "key";
-const ENDING: &str = "compiled";
+const KIND: Kind = Kind { ending: "compiled", magic: b"SUNMAOC2", what: "a compiled component" };
 
 /// What a compiled component depends on.
 #[derive(Debug)]
@@ -45,192 +35,40 @@ impl Identity {
     }
 }
 
-/// The directory.
+/// The folder.
 #[derive(Debug)]
 pub(super) struct Cache {
-    directory: PathBuf,
-    key: [u8; 32],
-    /// Total size of the files that are kept.
-    limit_bytes: u64,
+    folder: Folder,
 }
 
 impl Cache {
     /// Opens a cache, and makes it where there is none. The error says what is wrong with the directory.
     pub(super) fn open(directory: &Path, limit_bytes: u64) -> Result<Self, String> {
-        let say = |what: &str, error: io::Error| format!("{what} {}: {error}", directory.display());
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
-            .map_err(|error| say("cannot make", error))?;
-        let facts = fs::symlink_metadata(directory).map_err(|error| say("cannot look at", error))?;
-        if !facts.is_dir() || facts.uid() != own_user() || facts.mode() & 0o077 != 0 {
-            return Err(format!(
-                "{} must be a directory of the host's own user that nobody else may enter: `chmod 700` it",
-                directory.display()
-            ));
-        }
-        let key = read_or_make_key(directory).map_err(|error| say("no key in", error))?;
-        Ok(Self { directory: directory.to_owned(), key, limit_bytes })
+        Ok(Self { folder: Folder::open(directory, limit_bytes)? })
     }
 
     /// The compiled component, if it is there and genuine.
     pub(super) fn load(&self, engine: &Engine, identity: &Identity) -> Option<Component> {
-        let path = self.path(identity);
-        let file = open_own(&path).ok()?;
-        let checked = self.read(&file, identity);
-        let component = checked.and_then(|bytes| {
-            // SAFETY: `bytes` carry an HMAC under a key that only this user can read, made by `store` over what `serialize` gave for this very
-            // identity, and they were checked in memory, so they are what this host wrote. wasmtime checks version and settings besides.
-            unsafe { Component::deserialize(engine, &bytes[HEADER_BYTES..]) }.map_err(|error| error.to_string())
-        });
-        match component {
-            Ok(component) => {
-                // Newest use decides what is evicted. That the time cannot be set costs a compilation some day.
-                let _ = file.set_modified(SystemTime::now());
-                Some(component)
-            }
-            Err(reason) => {
-                tracing::warn!(path = %path.display(), reason, "a compiled component is not used and is made again");
-                None
-            }
-        }
+        let bytes = self.folder.load(&KIND, &identity.bytes())?;
+        // SAFETY: `bytes` carry an HMAC under a key that only this user can read, made by `store` over what `serialize` gave for this very
+        // identity, and they were checked in memory, so they are what this host wrote. wasmtime checks version and settings besides.
+        let component = unsafe { Component::deserialize(engine, &*bytes) };
+        let refused = |error: &wasmtime::Error| {
+            tracing::warn!(error = %format!("{error:#}"), "a compiled component is not used and is made again");
+        };
+        component.inspect_err(refused).ok()
     }
 
     /// Keeps a compiled component. Failing to is worth a line in the log and nothing more.
     pub(super) fn store(&self, identity: &Identity, component: &Component) {
-        let kept = component.serialize().map_err(|error| error.to_string()).and_then(|bytes| {
-            self.write(identity, &bytes).map_err(|error| error.to_string())?;
-            self.evict().map_err(|error| error.to_string())
-        });
+        let kept = component
+            .serialize()
+            .map_err(|error| error.to_string())
+            .and_then(|bytes| self.folder.keep(&KIND, &identity.bytes(), &bytes).map_err(|error| error.to_string()));
         if let Err(reason) = kept {
-            tracing::warn!(directory = %self.directory.display(), reason, "cannot keep a compiled component");
+            tracing::warn!(reason, "a compiled component is not kept");
         }
     }
-
-    fn path(&self, identity: &Identity) -> PathBuf {
-        let name = self.mac(b"name").chain_update(identity.bytes()).finalize().into_bytes();
-        self.directory.join(format!("{}.{ENDING}", Digest(name.into())))
-    }
-
-    fn mac(&self, purpose: &[u8]) -> Hmac<Sha256> {
-        let mac = Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC takes keys of any length");
-        mac.chain_update(purpose)
-    }
-
-    fn mac_of(&self, identity: &Identity, payload: &[u8]) -> Hmac<Sha256> {
-        let identity = identity.bytes();
-        let mac = self.mac(b"data").chain_update((identity.len() as u64).to_le_bytes());
-        mac.chain_update(identity).chain_update(payload)
-    }
-
-    fn read(&self, file: &File, identity: &Identity) -> Result<Vec<u8>, String> {
-        let length = file.metadata().map_err(|error| error.to_string())?.len();
-        if length > self.limit_bytes {
-            return Err(format!("{length} bytes are more than the cache keeps"));
-        }
-        let mut bytes = Vec::with_capacity(length as usize);
-        file.take(length).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-        let header = bytes.get(..HEADER_BYTES).ok_or("cut short")?;
-        let mac = header.strip_prefix(MAGIC).ok_or("not a compiled component of this version")?;
-        self.mac_of(identity, &bytes[HEADER_BYTES..]).verify_slice(mac).map_err(|_| "changed since it was written")?;
-        Ok(bytes)
-    }
-
-    fn write(&self, identity: &Identity, payload: &[u8]) -> io::Result<()> {
-        if (payload.len() + HEADER_BYTES) as u64 > self.limit_bytes {
-            return Err(io::Error::other("larger than the whole cache may be"));
-        }
-        let mac = self.mac_of(identity, payload).finalize().into_bytes();
-        write_whole(&self.path(identity), &[MAGIC, &mac, payload])
-    }
-
-    /// Removes the files longest unused until the rest is small enough.
-    fn evict(&self) -> io::Result<()> {
-        let mut files = Vec::new();
-        for entry in fs::read_dir(&self.directory)? {
-            let entry = entry?;
-            let path = entry.path();
-            let facts = entry.metadata()?;
-            if path.extension().is_some_and(|ending| ending == ENDING) && facts.is_file() {
-                files.push((facts.modified()?, facts.len(), path));
-            }
-        }
-        files.sort();
-        let mut total: u64 = files.iter().map(|(_, bytes, _)| bytes).sum();
-        for (_, bytes, path) in files {
-            if total <= self.limit_bytes {
-                break;
-            }
-            fs::remove_file(&path)?;
-            total -= bytes;
-        }
-        Ok(())
-    }
-}
-
-fn own_user() -> u32 {
-    // SAFETY: geteuid has no arguments and cannot fail.
-    unsafe { libc::geteuid() }
-}
-
-/// Opens a regular file of the own user, without following a link.
-fn open_own(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
-    let facts = file.metadata()?;
-    if !facts.is_file() || facts.uid() != own_user() || facts.mode() & 0o077 != 0 {
-        return Err(io::Error::other("not a private file of the host's own user"));
-    }
-    Ok(file)
-}
-
-/// Writes a file so that nobody ever sees half of it.
-fn write_whole(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
-    let mut mark = [0; 8];
-    random(&mut mark)?;
-    let temporary = path.with_extension(format!("{:016x}.tmp", u64::from_le_bytes(mark)));
-    let write = || {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-        parts.iter().try_for_each(|part| file.write_all(part))?;
-        // No sync: after a power cut the HMAC tells a half-written file, and the price is a compilation.
-        fs::rename(&temporary, path)
-    };
-    write().inspect_err(|_| {
-        // It may not even exist.
-        let _ = fs::remove_file(&temporary);
-    })
-}
-
-fn read_or_make_key(directory: &Path) -> io::Result<[u8; 32]> {
-    let path = directory.join(KEY_FILE);
-    let read = || {
-        let mut key = Vec::new();
-        open_own(&path)?.take(64).read_to_end(&mut key)?;
-        <[u8; 32]>::try_from(key).map_err(|_| io::Error::other("not 32 bytes"))
-    };
-    match read() {
-        Ok(key) => return Ok(key),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        // Cut short, or open to others, who may know it: a new one makes all files void.
-        Err(_) => fs::remove_file(&path)?,
-    }
-    let mut key = [0; 32];
-    random(&mut key)?;
-    let temporary = directory.join(format!("{KEY_FILE}.{:016x}.tmp", std::process::id()));
-    // It is there only when a process of the same number died half way.
-    let _ = fs::remove_file(&temporary);
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?.write_all(&key)?;
-    // A link fails where the file is there already: of two hosts that start together, one makes the key and both use it.
-    let linked = fs::hard_link(&temporary, &path);
-    fs::remove_file(&temporary)?;
-    match linked {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => read(),
-    }
-}
-
-fn random(into: &mut [u8]) -> io::Result<()> {
-    File::open("/dev/urandom")?.read_exact(into)
 }
 
 #[cfg(test)]
@@ -238,7 +76,10 @@ mod tests {
     use super::super::testing::{Scratch, chip_with, patient};
     use super::super::{ChipInstance, LoadOptions, Plugin, Runtime, RuntimeOptions};
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
+    use crate::store::KEY_FILE;
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::path::PathBuf;
     use std::sync::Arc;
 
     struct Host {
@@ -278,7 +119,7 @@ mod tests {
 
         fn compiled(&self) -> Vec<PathBuf> {
             let files = fs::read_dir(self.directory()).unwrap().map(|entry| entry.unwrap().path());
-            let mut files: Vec<_> = files.filter(|path| path.extension().is_some_and(|e| e == ENDING)).collect();
+            let mut files: Vec<_> = files.filter(|path| path.extension().is_some_and(|e| e == KIND.ending)).collect();
             files.sort();
             files
         }

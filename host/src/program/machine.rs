@@ -9,6 +9,7 @@ use crate::import::WeightSource;
 use crate::memory::Memory;
 use crate::plan::Plan;
 use crate::scheduler::{Busy, Grant, Team, Work};
+use crate::store::Shelf;
 use std::sync::Arc;
 use sunmao_graph::{Graph, GraphError};
 
@@ -37,17 +38,18 @@ pub struct Machine {
 
 impl Machine {
     /// Cuts a prepared graph into steps, and makes ready what its segments run on.
-    pub fn new(
+    pub(crate) fn new(
         graph: Graph,
         weights: WeightSource,
         chip: Arc<Chip>,
         team: Arc<Team>,
+        shelf: Option<Shelf>,
         options: MachineOptions,
     ) -> Result<(Self, Program), GraphError> {
         let threads = options.threads.clamp(1, team.threads());
         let mut segments = Vec::new();
         let program = partition(graph, &weights, &mut segments)?;
-        let plans = Plans::new(segments, weights, chip, MachineOptions { threads, ..options });
+        let plans = Plans::new(segments, weights, chip, shelf, MachineOptions { threads, ..options });
         Ok((Self { plans, team, threads }, program))
     }
 
@@ -61,7 +63,7 @@ impl Machine {
         &self.plans.segments
     }
 
-    /// A plan of a segment that is not kept, for display.
+    /// A plan of a segment that is not loaded, for display.
     pub fn plan(&self, segment: usize, signature: &Signature) -> Result<Plan, PlanFailure> {
         self.plans.plan(segment, signature)
     }

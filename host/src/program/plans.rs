@@ -6,6 +6,8 @@ use crate::engine::{EngineError, Executor, Layout, Loaded, PortableEvaluator};
 use crate::import::WeightSource;
 use crate::plan::{self, MemoryUse, Plan};
 use crate::plugin::Kind;
+use crate::store::{Shelf, encode, kept_record};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use sunmao_graph::{Binding, DType, optimise};
@@ -14,6 +16,9 @@ use sunmao_graph::{Binding, DType, optimise};
 const MAX_PLANS: usize = 16;
 /// Offsets are multiples of at least this: a cache line, and what the widest native vectors want.
 const MIN_ALIGNMENT: u32 = 64;
+/// Plans of one model that are kept on disk by one process: more come from shapes that keep changing, and would only fill the store.
+const KEPT_MAX: usize = 64;
+const KEPT: crate::store::Kind = crate::store::Kind { ending: "plan", magic: b"SUNMAOP1", what: "a plan" };
 /// A plan that took longer to make is worth a line in the log.
 const LONG: Duration = Duration::from_secs(1);
 
@@ -30,6 +35,8 @@ pub struct InputKey {
     /// Its elements, where they decide shapes.
     pub content: Option<Arc<[u8]>>,
 }
+
+kept_record! { InputKey { dtype, shape, content } }
 
 /// A plan that is ready on an executor.
 #[derive(Clone)]
@@ -52,6 +59,10 @@ pub(super) struct Plans {
     pub(super) chip: Arc<Chip>,
     broken: BrokenPromises,
     options: MachineOptions,
+    /// Where plans and packed constants are kept.
+    shelf: Option<Shelf>,
+    /// Plans that were kept there so far.
+    kept: AtomicUsize,
     cache: Mutex<Cache>,
     /// Held while a plan is made, so that it is made once; requests with known signatures do not wait for it.
     making: Mutex<()>,
@@ -66,10 +77,17 @@ struct Cache {
 }
 
 impl Plans {
-    pub(super) fn new(segments: Vec<Segment>, weights: WeightSource, chip: Arc<Chip>, options: MachineOptions) -> Self {
+    pub(super) fn new(
+        segments: Vec<Segment>,
+        weights: WeightSource,
+        chip: Arc<Chip>,
+        shelf: Option<Shelf>,
+        options: MachineOptions,
+    ) -> Self {
         let plans = segments.iter().map(|_| Vec::new()).collect();
         let cache = Mutex::new(Cache { executor: None, plans });
-        Self { segments, weights, chip, broken: BrokenPromises::default(), options, cache, making: Mutex::new(()) }
+        let (broken, kept) = (BrokenPromises::default(), AtomicUsize::new(0));
+        Self { segments, weights, chip, broken, options, shelf, kept, cache, making: Mutex::new(()) }
     }
 
     /// The plan of a segment for `signature`, made if need be.
@@ -101,11 +119,37 @@ impl Plans {
             plans.remove(0);
         }
         plans.push((signature.clone(), loaded.clone()));
+        // Once each segment has its constants packed, those that were computed for it are of use to later shapes at most.
+        if cache.plans.iter().all(|plans| !plans.is_empty()) {
+            self.weights.release();
+        }
         Ok(Ready { executor, loaded })
     }
 
-    /// A plan of a segment for `signature` that is not kept, for display.
+    /// A plan of a segment for `signature`, from the store or made; it is not loaded.
     pub(super) fn plan(&self, segment: usize, signature: &Signature) -> Result<Plan, PlanFailure> {
+        // What a chip's failures have led to is not to be found by a later start, nor is what was right before they happened.
+        let is_sound = || self.broken.is_empty() && !self.chip.is_set_aside();
+        let Some(shelf) = self.shelf.as_ref().filter(|_| is_sound()) else { return self.make(segment, signature) };
+        let name = self.name(segment, signature);
+        if let Some(plan) = shelf.load(&KEPT, &name) {
+            return Ok(plan);
+        }
+        let plan = self.make(segment, signature)?;
+        if is_sound() && self.kept.fetch_add(1, Ordering::Relaxed) < KEPT_MAX {
+            shelf.keep(&KEPT, &name, &plan);
+        }
+        Ok(plan)
+    }
+
+    /// Everything that decides a plan, beside what the shelf stands for.
+    fn name(&self, segment: usize, signature: &Signature) -> Vec<u8> {
+        let MachineOptions { threads, strict, .. } = self.options;
+        let no_fast_paths = self.chip.no_fast_paths(self.options.fast_paths).map(str::to_owned);
+        encode(&((segment, threads), ((strict, no_fast_paths), signature.clone())))
+    }
+
+    fn make(&self, segment: usize, signature: &Signature) -> Result<Plan, PlanFailure> {
         let graph = &self.segments[segment].graph;
         let bindings: Vec<Binding> = graph
             .inputs
@@ -146,7 +190,8 @@ impl Plans {
         // Room for the other segments too: they are planned again, and must not drive each other out.
         let layout = Layout::for_plan(cache.with_others(segment, memory), threads as u64)
             .or_else(|_| Layout::for_plan(memory, threads as u64))?;
-        let executor = Arc::new(Executor::new(Some(self.chip.plugin.clone()), threads, layout)?);
+        let executor = Executor::new(Some(self.chip.plugin.clone()), threads, layout)?.keeping(self.shelf.clone());
+        let executor = Arc::new(executor);
         cache.plans.iter_mut().for_each(Vec::clear);
         cache.executor = Some(executor.clone());
         Ok(executor)

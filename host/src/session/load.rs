@@ -1,16 +1,18 @@
 //! From a model file to a session.
 
-use super::{Session, TensorSpec};
+use super::Session;
+use super::prepared::Prepared;
 use crate::device::{Registry, UnknownChip};
-use crate::engine::{EngineError, Executor, PortableEvaluator};
-use crate::import::{ImportError, ImportOptions, import};
-use crate::memory::Memory;
+use crate::engine::EngineError;
+use crate::import::ImportError;
+use crate::memory::{Memory, give_back};
 use crate::program::{Machine, MachineOptions, PlanFailure};
 use crate::scheduler::Team;
-use std::collections::HashSet;
+use crate::store::Store;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use sunmao_graph::{Container, Content, Graph, GraphError, Role, Value, ValueId, optimise};
+use std::time::Instant;
+use sunmao_graph::GraphError;
 
 /// What all sessions of a process share.
 #[derive(Clone)]
@@ -19,6 +21,20 @@ pub struct Host {
     pub registry: Arc<Registry>,
     /// Threads.
     pub team: Arc<Team>,
+    /// What is kept of models between two starts; none: nothing is.
+    pub store: Option<Arc<Store>>,
+}
+
+impl Host {
+    /// A host that keeps nothing of its models.
+    pub fn new(registry: Arc<Registry>, team: Arc<Team>) -> Self {
+        Self { registry, team, store: None }
+    }
+
+    /// The same with a store.
+    pub fn keeping(self, store: Option<Arc<Store>>) -> Self {
+        Self { store, ..self }
+    }
 }
 
 /// How a model is run.
@@ -69,23 +85,16 @@ impl Session {
 
     /// The same, with so much memory to count with.
     pub fn load_within(path: &Path, host: &Host, options: Options, memory: Memory) -> Result<Self, LoadError> {
+        let start = Instant::now();
         let chip = host.registry.chip(&options.chip)?;
-        let imported = import(&host.registry.importers(), path, &ImportOptions::default())?;
-        for warning in &imported.warnings {
-            tracing::warn!(model = %path.display(), "{warning}");
-        }
+        let Prepared { graph, weights, inputs, outputs, shelf } = Prepared::load(path, host, &chip, memory)?;
+        let prepared_us = start.elapsed().as_micros() as u64;
         let error = |error| LoadError::Engine { path: path.to_path_buf(), error };
-        Executor::check_memory(weight_bytes(&imported.graph), memory.available()).map_err(error)?;
         let in_graph = |error| LoadError::Graph { path: path.to_path_buf(), error: Box::new(error) };
-        let raw = &imported.graph;
-        let declared: Vec<Value> = raw.outputs.iter().filter_map(|id| raw.values.get(id.index()).cloned()).collect();
-        let graph = optimise::prepare(imported.graph, &imported.weights, &mut PortableEvaluator).map_err(in_graph)?;
-        let inputs = specs(&graph, &graph.inputs, &[]).map_err(in_graph)?;
-        let outputs = specs(&graph, &graph.outputs, &declared).map_err(in_graph)?;
         let Options { threads, fast_paths, strict, .. } = options;
         let options = MachineOptions { threads, fast_paths, strict, memory };
         let (machine, program) =
-            Machine::new(graph, imported.weights, chip, host.team.clone(), options).map_err(in_graph)?;
+            Machine::new(graph, weights, chip, host.team.clone(), shelf, options).map_err(in_graph)?;
         let session = Session::new(inputs, outputs, program, machine);
         match session.shapes_when_known() {
             Some(shapes) => session.prepare_for(&shapes).map_err(|failed| match failed {
@@ -94,36 +103,9 @@ impl Session {
             })?,
             None => session.try_placement().map_err(error)?,
         }
+        give_back();
+        let ready_us = start.elapsed().as_micros() as u64;
+        tracing::debug!(model = %path.display(), prepared_us, ready_us, store = ?host.store.as_ref().map(|store| store.counts()), "loaded");
         Ok(session)
     }
-}
-
-/// Bytes of all weights as kernels read them, each once.
-fn weight_bytes(graph: &Graph) -> u64 {
-    let mut counted = HashSet::new();
-    let bytes = graph.values.iter().filter_map(|value| {
-        let Role::Constant(Content::Weight(weight)) = &value.role else { return None };
-        let elements = value.concrete()?.iter().try_fold(1u64, |n, &d| n.checked_mul(d))?;
-        counted.insert(weight).then(|| value.dtype?.bytes(elements)).flatten()
-    });
-    bytes.fold(0, u64::saturating_add)
-}
-
-/// What inference found out, and what the file declares where it found nothing: what the host runs may have any type.
-fn specs(graph: &Graph, values: &[ValueId], declared: &[Value]) -> Result<Vec<TensorSpec>, GraphError> {
-    let spec = |(index, &id): (usize, &ValueId)| {
-        let (found, declared) = (graph.value(id), declared.get(index));
-        let name = found.name.clone();
-        let Some(dtype) = found.dtype.or(declared.and_then(|value| value.dtype)) else {
-            return Err(GraphError::Untyped { value: name });
-        };
-        let container = match found.container {
-            Container::Tensor if found.dtype.is_none() => declared.map_or(Container::Tensor, |value| value.container),
-            found => found,
-        };
-        let shape = found.shape.as_ref().or(declared.and_then(|value| value.shape.as_ref()));
-        let lengths = shape.into_iter().flatten().map(|dim| dim.known()).collect();
-        Ok(TensorSpec { name, dtype, shape: lengths, ranked: shape.is_some(), container })
-    };
-    values.iter().enumerate().map(spec).collect()
 }

@@ -6,6 +6,7 @@
 mod infer;
 mod load;
 mod model;
+mod prepared;
 mod tensor;
 
 pub use infer::{InferError, Session};

@@ -19,7 +19,7 @@ fn target(chip: &str) -> Target {
     }
     let chip = registry.chip(chip).unwrap();
     let guests = guest("guest").parent().map(Path::to_path_buf);
-    let host = Host { registry, team: Team::new(2, 8) };
+    let host = Host::new(registry, Team::new(2, 8));
     Target { guests, ..Target::whole_host(runtime, host, chip) }
 }
 

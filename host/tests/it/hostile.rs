@@ -82,7 +82,7 @@ impl Rig {
         for name in ["portable", "import-onnx"] {
             registry.add(runtime.load(&plugin(name), &LoadOptions::default()).unwrap());
         }
-        Self { runtime, host: Host { registry, team: Team::new(2, 8) }, folder: Folder::new() }
+        Self { runtime, host: Host::new(registry, Team::new(2, 8)), folder: Folder::new() }
     }
 
     /// The test plugin, patched to `mode`.

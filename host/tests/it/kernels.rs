@@ -21,7 +21,7 @@ fn passes(suite: &dyn Suite, chip: &str) -> usize {
     let runtime = runtime();
     let registry = Arc::new(Registry::default());
     registry.add(runtime.load(&plugin(chip), &LoadOptions::default()).unwrap());
-    let host = Host { registry, team: Team::new(2, 2) };
+    let host = Host::new(registry, Team::new(2, 2));
     let target = Target::whole_host(runtime, host.clone(), host.registry.chip(chip).unwrap());
     let mut failures = Vec::new();
     let mut passes = 0;

@@ -9,6 +9,7 @@ mod commands;
 mod conformance;
 mod doctor;
 mod hostile;
+mod kept;
 mod kernels;
 mod melody;
 mod npu;

@@ -20,7 +20,7 @@ fn session(chip: &str) -> Session {
     for name in [chip, "import-onnx"] {
         registry.add(runtime.load(&plugin(name), &LoadOptions::default()).unwrap());
     }
-    let host = Host { registry, team: Team::new(2, 8) };
+    let host = Host::new(registry, Team::new(2, 8));
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/models/quantised.onnx");
     let options = Options { chip: chip.into(), threads: 2, fast_paths: false, strict: false };
     Session::load(&model, &host, options).unwrap()

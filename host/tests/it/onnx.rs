@@ -68,14 +68,34 @@ pub(crate) fn weighted() -> Vec<u8> {
         node("wide", "MatMul", &["x", "v"], "h", graph);
         node("narrow", "MatMul", &["h", "w"], "y", graph);
         for (name, shape) in [("v", [4, 1024]), ("w", [1024, 4])] {
-            message(5, graph, |weight| {
-                shape.iter().for_each(|&length| number(1, length, weight));
-                number(2, 1, weight);
-                bytes(8, name.as_bytes(), weight);
-                bytes(9, &1f32.to_le_bytes().repeat(4096), weight);
-            });
+            weight(name, shape, &[1.0; 4096], graph);
         }
     })
+}
+
+/// `y = x (u v) w`, of which `u v`, 256 KiB, can be computed before anybody asks. The elements follow from `seed`.
+pub(crate) fn computed(seed: u32) -> Vec<u8> {
+    const WIDE: u64 = 16384;
+    of_nodes(Some(4), |graph| {
+        node("constant", "MatMul", &["u", "v"], "p", graph);
+        node("wide", "MatMul", &["x", "p"], "h", graph);
+        node("narrow", "MatMul", &["h", "w"], "y", graph);
+        for (name, shape) in [("u", [4, 8]), ("v", [8, WIDE]), ("w", [WIDE, 4])] {
+            let count = (shape[0] * shape[1]) as u32;
+            let elements: Vec<f32> = (0..count).map(|n| ((n * 7 + seed) % 23) as f32 / 8.0 - 1.0).collect();
+            weight(name, shape, &elements, graph);
+        }
+    })
+}
+
+/// An f32 constant with its elements in the file.
+fn weight(name: &str, shape: [u64; 2], elements: &[f32], graph: &mut Vec<u8>) {
+    message(5, graph, |weight| {
+        shape.iter().for_each(|&length| number(1, length, weight));
+        number(2, 1, weight);
+        bytes(8, name.as_bytes(), weight);
+        bytes(9, &elements.iter().flat_map(|element| element.to_le_bytes()).collect::<Vec<u8>>(), weight);
+    });
 }
 
 /// The value between two nodes of a chain of `length`.

@@ -20,6 +20,7 @@ const ORDER: &[&str] = &[
     "plan",
     "device",
     "plugin",
+    "store",
     "memory",
     "telemetry",
     "config",

@@ -28,7 +28,7 @@ pub(super) fn check(findings: &mut Findings, folder: &Path) {
     let _ = fs::remove_file(&probe);
     // Who this process is, without asking in an unsafe way.
     let own = fs::metadata("/proc/self").map(|facts| facts.uid()).ok();
-    for folder in [folder.to_path_buf(), folder.join("compiled")] {
+    for folder in [folder.to_path_buf(), folder.join("compiled"), folder.join("models")] {
         let Ok(facts) = fs::metadata(&folder) else { continue };
         let shown = folder.display();
         if own.is_some_and(|own| own != facts.uid()) {

@@ -160,7 +160,7 @@ impl Lab {
         let registry = Arc::new(Registry::default());
         importers.iter().for_each(|importer| registry.add(importer.clone()));
         registry.add_chip(Chip::new("reader".into(), Vec::new(), false, self.guest(0)??));
-        Ok(Host { registry, team: Team::new(1, 8) })
+        Ok(Host::new(registry, Team::new(1, 8)))
     }
 
     /// Writes a file that lives as long as the lab.
@@ -178,7 +178,7 @@ fn host(reader: &Arc<Plugin>, chip: Chip, threads: usize) -> Host {
     let registry = Arc::new(Registry::default());
     registry.add(reader.clone());
     registry.add_chip(chip);
-    Host { registry, team: Team::new(threads, 8) }
+    Host::new(registry, Team::new(threads, 8))
 }
 
 pub(super) fn options(chip: &str) -> Options {

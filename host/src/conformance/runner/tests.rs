@@ -33,7 +33,7 @@ fn target() -> Target {
     let registry = Arc::new(Registry::default());
     registry.add_chip(Chip::new("chip".to_owned(), Vec::new(), true, testing::chip()));
     let chip = registry.chip("chip").expect("just added");
-    Target::whole_host(testing::runtime().clone(), Host { registry, team: Team::new(1, 1) }, chip)
+    Target::whole_host(testing::runtime().clone(), Host::new(registry, Team::new(1, 1)), chip)
 }
 
 fn verdicts(names: &'static [&'static str], jobs: usize) -> Result<Vec<Verdict>, RunError> {
