@@ -12,7 +12,7 @@ const TOP: usize = 46;
 const MOST: f64 = 4.0;
 
 const COLOURS: [(Runtime, &str); 5] = [
-    (Runtime::OnnxRuntime, "#4c78a8"),
+    (Runtime::Ort, "#4c78a8"),
     (Runtime::OpenVino, "#f58518"),
     (Runtime::OrtWeb, "#54a24b"),
     (Runtime::Tract, "#b279a2"),

@@ -107,7 +107,8 @@ fn cell(contest: &Contest, entrant: Entrant) -> String {
         None => "none".to_owned(),
         Some(ms) => {
             let ratio = ratio(contest, lane).map_or(String::new(), |ratio| format!(" ({ratio:.2}x)"));
-            format!("{ms:.2}{ratio}{}", wrong(lane))
+            let digits = if ms < 1.0 { 3 } else { 2 };
+            format!("{ms:.digits$}{ratio}{}", wrong(lane))
         }
     }
 }
@@ -128,7 +129,7 @@ pub(crate) mod tests {
             verdict: None,
             rounds_ms: vec![ms + 1.0, ms, ms - 1.0],
         };
-        let lanes = vec![lane(Runtime::Sunmao, 10.0), lane(Runtime::OnnxRuntime, peer)];
+        let lanes = vec![lane(Runtime::Sunmao, 10.0), lane(Runtime::Ort, peer)];
         Contest { model: model.into(), kind: Kind::F32, case: "b1".into(), batch: 1, lanes }
     }
 

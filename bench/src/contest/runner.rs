@@ -29,7 +29,7 @@ pub(crate) enum Runtime {
     Sunmao,
     /// Ours, the `simd128` plugin alone.
     Plugin,
-    OnnxRuntime,
+    Ort,
     OpenVino,
     OrtWeb,
     Tract,
@@ -39,7 +39,7 @@ pub(crate) enum Runtime {
 const NAMES: [(Runtime, &str); 7] = [
     (Runtime::Sunmao, "sunmao"),
     (Runtime::Plugin, "sunmao-plugin"),
-    (Runtime::OnnxRuntime, "onnxruntime"),
+    (Runtime::Ort, "onnxruntime"),
     (Runtime::OpenVino, "openvino"),
     (Runtime::OrtWeb, "onnxruntime-web"),
     (Runtime::Tract, "tract"),
@@ -198,7 +198,7 @@ impl Means {
                 }
                 command
             }
-            Runtime::OnnxRuntime | Runtime::OpenVino => {
+            Runtime::Ort | Runtime::OpenVino => {
                 let python =
                     self.python.as_ref().context("there is no Python with the peers: run `cargo xtask bench`")?;
                 let mut command = Command::new(python);

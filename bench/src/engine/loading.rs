@@ -56,16 +56,12 @@ fn start(setting: &Setting<'_>, model: &Model, runtime: Runtime, flags: &[&str])
 fn ready(setting: &Setting<'_>, model: &Model) -> Result<[f64; 2]> {
     let (mut first, mut warm, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        let store = setting.means.scratch.join(format!("store-{}", std::process::id()));
-        std::fs::remove_dir_all(&store).ok();
-        let store_flag = store.display().to_string();
         for times in [&mut first, &mut warm] {
-            let mut ours = start(setting, model, Runtime::Sunmao, &["--store", &store_flag])?;
+            let mut ours = start(setting, model, Runtime::Sunmao, &[])?;
             let usual = median(ours.burst(0.0)?);
             times.push(ours.facts.load_ms + (ours.facts.first_ms - usual).max(0.0));
         }
-        std::fs::remove_dir_all(&store).ok();
-        theirs.push(start(setting, model, Runtime::OnnxRuntime, &[])?.facts.load_ms);
+        theirs.push(start(setting, model, Runtime::Ort, &[])?.facts.load_ms);
     }
     let (first, warm, theirs) = (median(first), median(warm), median(theirs));
     eprintln!("{} ready: {first:.1} ms, again {warm:.1} ms, onnxruntime {theirs:.1} ms", model.name);
@@ -80,7 +76,7 @@ fn growth(facts: &Facts) -> f64 {
 /// Our growth over what the plan needs, and over the peer's.
 fn memory(setting: &Setting<'_>, model: &Model) -> Result<[f64; 2]> {
     let ours = start(setting, model, Runtime::Sunmao, &["--watch-memory"])?.facts.clone();
-    let theirs = start(setting, model, Runtime::OnnxRuntime, &[])?.facts.clone();
+    let theirs = start(setting, model, Runtime::Ort, &[])?.facts.clone();
     let planned = ours.planned_bytes.context("the model runs in several steps, each with a plan of its own")? as f64;
     let (own, peer) = (growth(&ours), growth(&theirs));
     eprintln!("{} memory: {own:.3e} bytes, planned {planned:.3e}, onnxruntime {peer:.3e}", model.name);

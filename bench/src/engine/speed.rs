@@ -7,11 +7,11 @@ use crate::models::{Files, Kind, Model};
 use crate::sheet;
 use anyhow::Result;
 
-const PEERS: [Runtime; 2] = [Runtime::OnnxRuntime, Runtime::OpenVino];
+const PEERS: [Runtime; 2] = [Runtime::Ort, Runtime::OpenVino];
 const THREADS: [usize; 2] = [1, 2];
 /// No f32 model may be slower than this beside either peer, and the geometric means beside each are to reach that.
 const NONE_BELOW: f64 = 0.95;
-const MEANS: [(Runtime, f64); 2] = [(Runtime::OnnxRuntime, 1.2), (Runtime::OpenVino, 1.15)];
+const MEANS: [(Runtime, f64); 2] = [(Runtime::Ort, 1.2), (Runtime::OpenVino, 1.15)];
 /// int8 beside either peer: resnet50, and the others.
 const INT8_RESNET: f64 = 1.0;
 const INT8: f64 = 1.2;
