@@ -87,12 +87,15 @@ impl Compare {
     }
 }
 
-/// What the processor calls itself.
+/// What the processor calls itself, and how busy it is: on a machine where others run, two threads say little.
 fn machine() -> String {
     let about = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = about.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ").map(|(_, name)| name));
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    format!("{}, {cores} threads, {}", name.unwrap_or("unknown processor"), sunmao_fastpath::Isa::detect())
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split_whitespace().next().unwrap_or("?");
+    let name = name.unwrap_or("unknown processor");
+    format!("{name}, {cores} threads, {}, load average {load} before", sunmao_fastpath::Isa::detect())
 }
 
 /// The command line, without the folders of this machine.
