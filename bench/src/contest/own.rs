@@ -42,6 +42,9 @@ pub(crate) struct Own {
     /// Where compiled plugins are kept.
     #[arg(long)]
     scratch: PathBuf,
+    /// Where prepared models are kept; without it, nowhere.
+    #[arg(long)]
+    store: Option<PathBuf>,
 }
 
 impl Own {
