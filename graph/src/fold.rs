@@ -121,11 +121,31 @@ pub(crate) fn fold(
     weights: &dyn Weights,
     evaluator: &mut dyn Evaluator,
 ) -> Result<usize, GraphError> {
+    fold_where(may_fold, graph, inference, weights, evaluator)
+}
+
+/// The same for bytes and biases that are made real: at the end, when no operator is going to take them as they are stored.
+pub(crate) fn fold_dequantised(
+    graph: &mut Graph,
+    inference: &Inference,
+    weights: &dyn Weights,
+    evaluator: &mut dyn Evaluator,
+) -> Result<usize, GraphError> {
+    fold_where(is_dequantised, graph, inference, weights, evaluator)
+}
+
+fn fold_where(
+    may_fold: fn(&Graph, &Node) -> bool,
+    graph: &mut Graph,
+    inference: &Inference,
+    weights: &dyn Weights,
+    evaluator: &mut dyn Evaluator,
+) -> Result<usize, GraphError> {
     let mut held: u64 = graph.values.iter().filter_map(Value::bytes).map(|bytes| bytes.len() as u64).sum();
     let mut folded = 0;
     let mut kept = Vec::with_capacity(graph.nodes.len());
     for node in std::mem::take(&mut graph.nodes) {
-        match tensors_of(graph, inference, weights, evaluator, &node, held)? {
+        match tensors_of(may_fold, graph, inference, weights, evaluator, &node, held)? {
             None => kept.push(node),
             Some(tensors) => {
                 for (id, tensor) in node.outputs.iter().flatten().zip(tensors) {
@@ -141,6 +161,7 @@ pub(crate) fn fold(
 }
 
 fn tensors_of(
+    may_fold: fn(&Graph, &Node) -> bool,
     graph: &Graph,
     inference: &Inference,
     weights: &dyn Weights,
@@ -163,7 +184,7 @@ fn tensors_of(
     if followed.is_some() {
         return Ok(followed);
     }
-    if !may_fold(node)
+    if !may_fold(graph, node)
         || node.inputs.is_empty()
         || !node.inputs.iter().flatten().all(|id| graph.value(*id).is_constant())
     {
@@ -208,7 +229,7 @@ fn tensors_of(
 }
 
 /// Operators whose result is not the same each time, or that carry quantisation which a device wants to see.
-fn may_fold(node: &Node) -> bool {
+fn may_fold(_: &Graph, node: &Node) -> bool {
     node.epilogue.is_empty()
         && node.blocks().next().is_none()
         && !matches!(
@@ -222,6 +243,12 @@ fn may_fold(node: &Node) -> bool {
                 | "DequantizeLinear"
                 | "sunmao.QMatMul"
         )
+}
+
+/// Types below a byte stay as they are stored: they would grow eight times and more.
+fn is_dequantised(graph: &Graph, node: &Node) -> bool {
+    let stored = node.input(0).and_then(|id| graph.value(id).dtype);
+    node.op == "DequantizeLinear" && matches!(stored, Some(DType::U8 | DType::I8 | DType::I32))
 }
 
 fn tensor_of(kind: &TensorType, elems: &[Elem]) -> Option<Tensor> {

@@ -33,6 +33,8 @@ pub fn concrete(
     check_concrete(&graph)?;
     // A second time for what the first one moved into reach.
     while fuse::join_epilogues(&mut graph, weights)? > 0 {}
+    let inference = infer::run(&mut graph)?;
+    fold::fold_dequantised(&mut graph, &inference, weights, evaluator)?;
     remove_dead(&mut graph);
     check_concrete(&graph)?;
     Ok(graph)
@@ -79,6 +81,7 @@ pub fn passes() -> Vec<String> {
     passes.extend(canonical::rule_names().into_iter().map(|rule| format!("canonical/{rule}")));
     passes.extend(["share-common", "remove-dead", "specialise"].map(str::to_owned));
     passes.extend(fuse::epilogue_names().into_iter().map(|rule| format!("fuse/{rule}")));
+    passes.push("fold-dequantised".to_owned());
     passes
 }
 

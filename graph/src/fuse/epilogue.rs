@@ -17,7 +17,7 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 /// Operators that take an epilogue.
-const BEARERS: &[&str] = &["Conv", "ConvTranspose", "Gemm", "MatMul"];
+const BEARERS: &[&str] = &["Conv", "ConvTranspose", "Gemm", "MatMul", "sunmao.MatMulIntegerToFloat"];
 /// Most steps on one node.
 const STEPS_MAX: usize = 4;
 
@@ -60,7 +60,9 @@ fn bias(editor: &mut Editor<'_>, node: &Node) -> Rewrite {
     };
     for (data, constant) in [(left, right), (right, left)] {
         if !editor.value(constant).is_constant()
-            || !bearer(editor, data).is_some_and(|bearer| bearer.op == "MatMul" && bearer.epilogue.is_empty())
+            || !bearer(editor, data).is_some_and(|bearer| {
+                matches!(bearer.op.as_str(), "MatMul" | "sunmao.MatMulIntegerToFloat") && bearer.epilogue.is_empty()
+            })
         {
             continue;
         }

@@ -21,6 +21,7 @@ pub(super) fn covers(op: &str) -> bool {
             | "LSTM"
             | "GRU"
             | "RNN"
+            | "sunmao.MatMulIntegerToFloat"
             | "sunmao.QMatMul"
     )
 }
@@ -33,6 +34,7 @@ pub(super) fn infer(scope: &Scope<'_>) -> Facts {
             Ok(vec![Fact::new(scope.dtype(0).or(scope.dtype(1)), matmul(scope, 0, 1)?)])
         }
         "MatMulInteger" => Ok(vec![Fact::new(Some(DType::I32), matmul(scope, 0, 1)?)]),
+        "sunmao.MatMulIntegerToFloat" => Ok(vec![Fact::new(Some(DType::F32), matmul(scope, 0, 1)?)]),
         "QLinearMatMul" => Ok(vec![Fact::new(scope.dtype(7), matmul(scope, 0, 3)?)]),
         "Gemm" => gemm(scope),
         "Det" => Ok(vec![Fact::new(

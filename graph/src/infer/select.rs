@@ -23,6 +23,7 @@ pub(super) fn covers(op: &str) -> bool {
             | "QuantizeLinear"
             | "DequantizeLinear"
             | "DynamicQuantizeLinear"
+            | "sunmao.QAdd"
             | "NonMaxSuppression"
             | "HannWindow"
             | "HammingWindow"
@@ -109,6 +110,7 @@ pub(super) fn infer(scope: &Scope<'_>) -> Facts {
             Fact::new(Some(DType::F32), Some(vec![])),
             Fact::new(Some(DType::U8), Some(vec![])),
         ]),
+        "sunmao.QAdd" => fact(scope.dtype(7), shape()),
         "NonMaxSuppression" => fact(Some(DType::I64), Some(vec![Dim::Unknown, Dim::Known(3)])),
         "HannWindow" | "HammingWindow" | "BlackmanWindow" => {
             let count = match scope.elems(0) {

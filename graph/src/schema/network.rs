@@ -39,5 +39,9 @@ pub(super) const TABLE: &[Schema] = &[
     op("GRU", &[1, 3, 7, 14, 22], 14, (3, 6), (0, 2), &[optional("activation_alpha", Kind::Numbers), optional("activation_beta", Kind::Numbers), optional("activations", Kind::Texts), optional("clip", Kind::Number), text("direction", "forward"), optional("hidden_size", Kind::Integer), integer("layout", 0), integer("linear_before_reset", 0)]),
     op("RNN", &[1, 7, 14, 22], 14, (3, 6), (0, 2), &[optional("activation_alpha", Kind::Numbers), optional("activation_beta", Kind::Numbers), optional("activations", Kind::Texts), optional("clip", Kind::Number), text("direction", "forward"), optional("hidden_size", Kind::Integer), integer("layout", 0)]),
     // x [..., k] times block-quantised weights [n, k], and perhaps a bias [n], gives [..., n].
+    // a [.., m, k] times b [.., k, n] as exact integers, times a_scale and b_scale (one, or [n]), and perhaps a bias [n]: f32.
+    op("sunmao.MatMulIntegerToFloat", &[1], 1, (4, 7), (1, 1), &[]),
+    // Two quantised tensors of one shape, each with its scale and zero point, added as f32 and quantised with those at the end.
+    op("sunmao.QAdd", &[1], 1, (8, 8), (1, 1), &[]),
     op("sunmao.QMatMul", &[1], 1, (2, 3), (1, 1), &[]),
 ];

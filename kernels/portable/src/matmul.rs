@@ -34,8 +34,8 @@ pub(crate) fn rows() -> Vec<Row> {
 
 /// Two stacks of matrices and how they lie in memory.
 #[derive(Clone, Copy)]
-struct Matrices {
-    product: Product,
+pub(crate) struct Matrices {
+    pub(crate) product: Product,
     a_batches: Strided,
     a_row: usize,
     a_depth: usize,
@@ -48,7 +48,7 @@ struct Matrices {
 
 impl Matrices {
     /// Operands of those shapes: vectors are matrices of one row or column, leading axes broadcast.
-    fn of(op: Op<'_>, mut a: Vec<usize>, mut b: Vec<usize>) -> Result<Self> {
+    pub(crate) fn of(op: Op<'_>, mut a: Vec<usize>, mut b: Vec<usize>) -> Result<Self> {
         if a.is_empty() || b.is_empty() {
             return Err(op.invalid("an operand is a scalar"));
         }
@@ -101,7 +101,7 @@ impl Matrices {
     }
 
     /// Multiplies this shard's part, with elements as `load_a` (with the row) and `load_b` (with the column) see them.
-    fn run<A: Element, B: Element, V: Number>(
+    pub(crate) fn run<A: Element, B: Element, V: Number>(
         &self,
         call: &Call,
         a: &Reader<'_, A>,

@@ -145,6 +145,8 @@ pub(crate) fn table() -> &'static [Row] {
             crate::scatter::rows,
             crate::resize::rows,
             crate::quantise::rows,
+            crate::quantised_add::rows,
+            crate::scaled_product::rows,
             crate::range::rows,
             crate::reverse::rows,
             crate::attention::rows,

@@ -180,6 +180,18 @@ fn sample(op: &str, revision: u16, types: &Signature) -> Case {
             let weights = Tensor { dtype: input[1], shape: vec![3, 256], bytes: vec![0; 3 * bytes] };
             case.input(first(&[2, 256])).constant(weights).input(zero(2, &[3])).output(output[0], &[2, 3])
         }
+        "sunmao.MatMulIntegerToFloat" => {
+            let case = case.input(first(&[3, 4])).input(zero(1, &[4, 5])).input(ones(1, &[])).input(ones(1, &[5]));
+            case.input(zero(4, &[])).input(zero(5, &[5])).input(zero(6, &[5])).output(output[0], &[3, 5])
+        }
+        "sunmao.QAdd" => {
+            let case = case.input(first(&[2, 3])).input(ones(1, &[])).input(zero(2, &[])).input(zero(3, &[2, 3]));
+            case.input(ones(1, &[]))
+                .input(zero(5, &[]))
+                .input(ones(1, &[]))
+                .input(zero(7, &[]))
+                .output(output[0], &[2, 3])
+        }
         "MatMul" | "MatMulInteger" => case.input(first(&[3, 4])).input(zero(1, &[4, 5])).output(output[0], &[3, 5]),
         "Gemm" => case.input(first(&[3, 4])).input(zero(1, &[4, 5])).input(zero(2, &[5])).output(output[0], &[3, 5]),
         "Conv" => {

@@ -16,6 +16,7 @@ mod normalisations;
 mod oracle;
 mod places;
 mod pools;
+mod quantised;
 mod recurrent;
 mod reductions;
 mod resizing;
