@@ -21,16 +21,9 @@ static PATTERNS: LazyLock<Rules> = LazyLock::new(|| Rules::new(patterns()));
 static EPILOGUES: LazyLock<Rules> = LazyLock::new(|| Rules::new(epilogue::RULES));
 
 fn patterns() -> impl Iterator<Item = &'static Rule> {
-    [
-        transposes::RULES,
-        patterns::RULES,
-        root_mean_square::RULES,
-        attention::RULES,
-        one_hot::RULES,
-        quantised::RULES,
-    ]
-    .into_iter()
-    .flatten()
+    [transposes::RULES, patterns::RULES, root_mean_square::RULES, attention::RULES, one_hot::RULES, quantised::RULES]
+        .into_iter()
+        .flatten()
 }
 
 /// Names of the pattern rules.

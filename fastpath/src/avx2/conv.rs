@@ -37,7 +37,11 @@ pub(crate) struct Convolution {
 
 impl Convolution {
     pub(crate) fn of(request: Request<'_>) -> Option<Self> {
-        let (x, w, y) = (request.input(0)?, request.input(1)?, request.output()?);
+        Self::between(request, &request.input(0)?, &request.input(1)?, &request.output()?)
+    }
+
+    /// The convolution of `request` over operands of those shapes.
+    pub(crate) fn between(request: Request<'_>, x: &[usize], w: &[usize], y: &[usize]) -> Option<Self> {
         if x.len() < 3 || w.len() != x.len() || y.len() != x.len() || y[..2] != [x[0], w[0]] {
             return None;
         }

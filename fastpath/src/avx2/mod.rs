@@ -12,6 +12,7 @@ mod bands;
 mod conv;
 mod depthwise;
 mod elementwise;
+mod int8;
 mod join;
 mod lanes;
 mod layer_norm;
@@ -57,6 +58,7 @@ pub(crate) fn rows() -> &'static [Row] {
             pad::rows,
             reduce::rows,
             lstm::rows,
+            int8::rows,
         ];
         families.iter().flat_map(|rows| rows()).collect()
     })

@@ -1,11 +1,13 @@
 //! Every fast path against its portable twin, on the same cases: both are bound as the host binds them, in an arena with guards around every tensor.
 
 mod attention;
+mod bytes;
 mod harness;
 mod lines;
 mod moves;
 mod pointwise;
 mod products;
+mod quantised;
 mod recurrent;
 mod reductions;
 mod registry;

@@ -171,10 +171,7 @@ fn conv(token: Avx2, request: Request<'_>) -> Option<Box<dyn Kernel>> {
     let weight = quantised.weight;
     let taps = conv.window.taps();
     let plain = conv.outputs * conv.inputs * taps;
-    let key = format!(
-        "avx2-int8-left {}x{rows}x{}x{taps} {} {}",
-        conv.groups, conv.inputs, weight.flip, weight.zero
-    );
+    let key = format!("avx2-int8-left {}x{rows}x{}x{taps} {} {}", conv.groups, conv.inputs, weight.flip, weight.zero);
     requirements.packed = vec![packed(3, conv.groups.checked_mul(words)?, key)?];
     let pack = move |source: Reader<'_, u8>, to: Writer<'_, u8>| {
         for group in 0..conv.groups {
@@ -197,7 +194,8 @@ fn conv(token: Avx2, request: Request<'_>) -> Option<Box<dyn Kernel>> {
             // SAFETY: the workspace begins with room for the factors.
             let opened = unsafe { quantised.open(&bound, call, workspace.cast()) };
             let right = workspace.wrapping_add(quantised.factor_bytes()).cast::<i32>();
-            let (x, w, results) = (call.read(&bound.x).as_ptr(), call.read(&w).as_ptr(), call.write(&bound.output).as_mut_ptr());
+            let (x, w, results) =
+                (call.read(&bound.x).as_ptr(), call.read(&w).as_ptr(), call.write(&bound.output).as_mut_ptr());
             product.parts(call, batches, |batch, rows, columns| {
                 let group = batch % conv.groups;
                 let at = Addresses {

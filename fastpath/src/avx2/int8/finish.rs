@@ -46,7 +46,8 @@ impl Target {
 #[target_feature(enable = "avx2,fma")]
 fn scaled(sums: __m256i, factor: __m256d) -> __m256i {
     let limit = _mm256_set1_pd(LIMIT);
-    let round = |half: __m128i| _mm256_cvtpd_epi32(_mm256_min_pd(limit, _mm256_mul_pd(_mm256_cvtepi32_pd(half), factor)));
+    let round =
+        |half: __m128i| _mm256_cvtpd_epi32(_mm256_min_pd(limit, _mm256_mul_pd(_mm256_cvtepi32_pd(half), factor)));
     let low = round(_mm256_castsi256_si128(sums));
     _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(low), round(_mm256_extracti128_si256::<1>(sums)))
 }

@@ -16,7 +16,6 @@ mod pack;
 mod patches;
 mod pool;
 mod quantise;
-mod rows;
 
 use crate::registry::Row;
 use crate::request::{Request, count};

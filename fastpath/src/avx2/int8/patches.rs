@@ -93,7 +93,8 @@ impl Patches {
         let mut offsets = [usize::MAX; COLUMNS];
         let mut inside = [0i32; COLUMNS];
         for lane in 0..COLUMNS {
-            let (y, x) = (places.y[lane] + (tap_y * high.dilation) as i64, places.x[lane] + (tap_x * wide.dilation) as i64);
+            let (y, x) =
+                (places.y[lane] + (tap_y * high.dilation) as i64, places.x[lane] + (tap_x * wide.dilation) as i64);
             if (0..high.input as i64).contains(&y) && (0..wide.input as i64).contains(&x) {
                 offsets[lane] = y as usize * wide.input + x as usize;
                 inside[lane] = -1;
