@@ -259,7 +259,10 @@ fn work(operation: &abi::Operation) -> u64 {
         "Conv" | "ConvTranspose" | "ConvInteger" => {
             operation.inputs.get(1).map_or(1, |weight| elements(shape(weight).get(1..).unwrap_or_default()))
         }
-        "MatMul" | "Gemm" | "MatMulInteger" => {
+        "QLinearConv" => {
+            operation.inputs.get(3).map_or(1, |weight| elements(shape(weight).get(1..).unwrap_or_default()))
+        }
+        "MatMul" | "Gemm" | "MatMulInteger" | "QLinearMatMul" | "sunmao.MatMulIntegerToFloat" => {
             operation.inputs.first().map_or(1, |a| u64::from(shape(a).last().copied().unwrap_or(1)))
         }
         _ => 1,
