@@ -111,6 +111,29 @@ fn pointwise_and_large_convolutions_are_cut_into_blocks() {
 }
 
 #[test]
+fn convolutions_after_winograd_are_exact() {
+    let mut random = Random::new(28);
+    for round in 0..40 {
+        let shape = Shape {
+            images: 1 + random.below(2),
+            inputs: random.pick(&[24, 25, 32, 47]),
+            outputs: random.pick(&[24, 29, 64]),
+            size: [random.pick(&[2, 3, 7, 8, 14]), random.pick(&[2, 4, 7, 9, 14, 33, 40])],
+            pads: std::array::from_fn(|_| random.below(3)),
+            ..PLAIN
+        };
+        let fits = (0..2).all(|i| shape.size[i] + shape.pads[i] + shape.pads[i + 2] >= 4);
+        if fits {
+            conv(&mut random, shape, TYPES[round % TYPES.len()]).check();
+        }
+    }
+    let large = Shape { inputs: 640, outputs: 40, size: [9, 8], ..PLAIN };
+    for types in TYPES {
+        conv(&mut random, large, *types).check();
+    }
+}
+
+#[test]
 fn depthwise_convolutions_give_the_twins_bytes() {
     let mut random = Random::new(22);
     for round in 0..120 {

@@ -9,7 +9,7 @@ use super::patches::Patches;
 use super::{Bytes, is_scale, scale_each};
 use crate::Avx2;
 use crate::registry::{LATEST, Row};
-use crate::request::{Request, count};
+use crate::request::Request;
 use crate::settle::{Packing, kernel, needs, packed};
 use std::ops::Range;
 use sunmao_plugin_sdk::abi::Tolerance;
@@ -162,9 +162,10 @@ fn conv(token: Avx2, request: Request<'_>) -> Option<Box<dyn Kernel>> {
     }
     let most = (RIGHT_WORDS / pairs.max(1) / COLUMNS * COLUMNS).max(COLUMNS);
     let product = Product { rows, columns, pairs, width: most.min(columns.next_multiple_of(COLUMNS)), patches };
+    let split = Split { rows, columns };
     let batches = conv.images * conv.groups;
     let work = batches as f64 * rows as f64 * columns as f64 * pairs as f64 * 2.0;
-    let mut requirements = needs(work / 50.0, product.units(batches));
+    let mut requirements = needs(work / 50.0, split.units(batches));
     let workspace = quantised.factor_bytes() + product.width * pairs * 4;
     requirements.workspace = u32::try_from(workspace).ok()?;
     let words = pack::left_words(rows, pairs);
@@ -196,7 +197,7 @@ fn conv(token: Avx2, request: Request<'_>) -> Option<Box<dyn Kernel>> {
             let right = workspace.wrapping_add(quantised.factor_bytes()).cast::<i32>();
             let (x, w, results) =
                 (call.read(&bound.x).as_ptr(), call.read(&w).as_ptr(), call.write(&bound.output).as_mut_ptr());
-            product.parts(call, batches, |batch, rows, columns| {
+            split.parts(call, batches, |batch, rows, columns| {
                 let group = batch % conv.groups;
                 let at = Addresses {
                     left: w.wrapping_add(group * words),
@@ -214,6 +215,43 @@ fn conv(token: Avx2, request: Request<'_>) -> Option<Box<dyn Kernel>> {
             Ok(())
         }))
     }))
+}
+
+/// How products of so many rows and columns are shared out.
+#[derive(Clone, Copy)]
+pub(crate) struct Split {
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
+}
+
+impl Split {
+    fn by_rows(&self) -> bool {
+        let (tiles, panels) = (self.rows.div_ceil(ROWS), self.columns.div_ceil(COLUMNS));
+        panels < PANELS_FEW && tiles > panels
+    }
+
+    pub(crate) fn units(&self, batches: usize) -> usize {
+        let each = if self.by_rows() { self.rows.div_ceil(ROWS) } else { self.columns.div_ceil(COLUMNS) };
+        batches * each
+    }
+
+    /// Names the product, its rows and its columns for each stretch of this shard's share of `batches` products.
+    pub(crate) fn parts(&self, call: &Call, batches: usize, mut visit: impl FnMut(usize, Range<usize>, Range<usize>)) {
+        let (granule, length) = if self.by_rows() { (ROWS, self.rows) } else { (COLUMNS, self.columns) };
+        let units = length.div_ceil(granule);
+        let share = call.share(batches * units, 1);
+        let mut at = share.start;
+        while at < share.end {
+            let (batch, first) = (at / units, at % units);
+            let end = units.min(first + share.end - at);
+            let range = first * granule..length.min(end * granule);
+            match self.by_rows() {
+                true => visit(batch, range, 0..self.columns),
+                false => visit(batch, 0..self.rows, range),
+            }
+            at += end - first;
+        }
+    }
 }
 
 /// The product of one group and image.
@@ -240,34 +278,6 @@ struct Addresses {
 }
 
 impl Product {
-    fn by_rows(&self) -> bool {
-        let (tiles, panels) = (self.rows.div_ceil(ROWS), self.columns.div_ceil(COLUMNS));
-        panels < PANELS_FEW && tiles > panels
-    }
-
-    fn units(&self, batches: usize) -> usize {
-        let each = if self.by_rows() { self.rows.div_ceil(ROWS) } else { self.columns.div_ceil(COLUMNS) };
-        batches * each
-    }
-
-    /// Names the product, its rows and its columns for each stretch of this shard's share of `batches` products.
-    fn parts(&self, call: &Call, batches: usize, mut visit: impl FnMut(usize, Range<usize>, Range<usize>)) {
-        let (granule, length) = if self.by_rows() { (ROWS, self.rows) } else { (COLUMNS, self.columns) };
-        let units = length.div_ceil(granule);
-        let share = call.share(batches * units, 1);
-        let mut at = share.start;
-        while at < share.end {
-            let (batch, first) = (at / units, at % units);
-            let end = units.min(first + share.end - at);
-            let range = first * granule..length.min(end * granule);
-            match self.by_rows() {
-                true => visit(batch, range, 0..self.columns),
-                false => visit(batch, 0..self.rows, range),
-            }
-            at += end - first;
-        }
-    }
-
     /// # Safety
     /// The CPU has AVX2 and FMA; the packed weights and the planes are readable, the results writable; the room for the right side holds `width`
     /// columns; `rows` and `columns` begin at whole tiles and panels; nobody else writes that part.

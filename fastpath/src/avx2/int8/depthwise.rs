@@ -197,12 +197,14 @@ unsafe fn widen(rows: [Option<*const u8>; 2], room: usize, stride: usize, less: 
     let none = _mm_set1_epi8((less.zero ^ less.flip) as i8);
     let zero = _mm256_set1_epi16(i16::from(less.zero));
     for at in (0..count).step_by(BYTES) {
-        // SAFETY: byte `at * stride` is below `room` for `at < count`, and no more than what is left is read.
-        let bytes = rows.map(|row| match row {
-            None => none,
-            Some(row) => unsafe { every(row.add(at * stride), room - at * stride, stride) },
-        });
-        let [upper, lower] = bytes.map(|bytes| _mm_xor_si128(bytes, flip));
+        let mut bytes = [none; 2];
+        for i in 0..2 {
+            if let Some(row) = rows[i] {
+                // SAFETY: byte `at * stride` is below `room` for `at < count`, and no more than what is left is read.
+                bytes[i] = unsafe { every(row.add(at * stride), room - at * stride, stride) };
+            }
+        }
+        let (upper, lower) = (_mm_xor_si128(bytes[0], flip), _mm_xor_si128(bytes[1], flip));
         let words = |mixed: __m128i| _mm256_sub_epi16(_mm256_cvtepu8_epi16(mixed), zero);
         // SAFETY: sixteen words from `at < count` on, which the caller made room for.
         unsafe {

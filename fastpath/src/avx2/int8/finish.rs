@@ -24,7 +24,8 @@ impl Target {
     pub(crate) fn bytes(&self, sums: [__m256i; 2], bias: i32, factor: f64) -> __m128i {
         let bias = _mm256_set1_epi32(bias);
         let factor = _mm256_set1_pd(factor);
-        self.saturate(sums.map(|sums| scaled(_mm256_add_epi32(sums, bias), factor)))
+        let low = scaled(_mm256_add_epi32(sums[0], bias), factor);
+        self.saturate([low, scaled(_mm256_add_epi32(sums[1], bias), factor)])
     }
 
     /// Sixteen rounded numbers as bytes behind the zero point.

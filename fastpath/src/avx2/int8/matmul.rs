@@ -214,6 +214,7 @@ impl Finish for Plain {
 
 impl Store for OpenSums {
     #[inline]
+    #[target_feature(enable = "avx2,fma")]
     unsafe fn put(&self, at: usize, _: usize, sums: [__m256i; 2], count: usize) {
         let mut all = [0i32; COLUMNS];
         // SAFETY: `all` holds sixteen words, of which `count` go to places that are the output's.
@@ -224,6 +225,7 @@ impl Store for OpenSums {
         }
     }
 
+    #[target_feature(enable = "avx2,fma")]
     unsafe fn sweep(&self, _: usize, _: usize, _: usize, _: usize) {}
 }
 
@@ -285,25 +287,8 @@ impl Finish for Scaled {
 
 impl Store for OpenScaled {
     #[inline]
-    unsafe fn put(&self, at: usize, column: usize, sums: [__m256i; 2], count: usize) {
-        // SAFETY: the caller's promise is that of `put_scaled`.
-        unsafe { self.put_scaled(at, column, sums, count) }
-    }
-
-    unsafe fn sweep(&self, at: usize, row: usize, column: usize, count: usize) {
-        if !self.steps.is_empty() {
-            // SAFETY: the stretch is the caller's to write, and its operands have an element for each column or result.
-            unsafe { self.steps.apply(self.results.add(at), count, row, column, at) };
-        }
-    }
-}
-
-impl OpenScaled {
-    /// # Safety
-    /// As for [`Store::put`].
-    #[inline]
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn put_scaled(&self, at: usize, column: usize, sums: [__m256i; 2], count: usize) {
+    unsafe fn put(&self, at: usize, column: usize, sums: [__m256i; 2], count: usize) {
         let a_scale = _mm256_set1_ps(self.a_scale);
         for half in 0..2 {
             let count = count.saturating_sub(half * LANES).min(LANES);
@@ -323,6 +308,14 @@ impl OpenScaled {
                     count => lanes::store_first(to, real, count),
                 }
             }
+        }
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn sweep(&self, at: usize, row: usize, column: usize, count: usize) {
+        if !self.steps.is_empty() {
+            // SAFETY: the stretch is the caller's to write, and its operands have an element for each column or result.
+            unsafe { self.steps.apply(self.results.add(at), count, row, column, at) };
         }
     }
 }

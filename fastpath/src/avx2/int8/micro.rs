@@ -9,6 +9,7 @@ pub(crate) const ROWS: usize = 6;
 pub(crate) const COLUMNS: usize = 2 * LANES;
 
 /// The sums of a tile. Rows and columns beyond those that were asked for hold nothing of use.
+#[derive(Clone, Copy)]
 #[repr(align(64))]
 pub(crate) struct Sums(pub(crate) [[i32; COLUMNS]; ROWS]);
 

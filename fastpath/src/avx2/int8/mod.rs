@@ -16,6 +16,7 @@ mod pack;
 mod patches;
 mod pool;
 mod quantise;
+mod winograd;
 
 use crate::registry::Row;
 use crate::request::{Request, count};
@@ -25,7 +26,7 @@ use sunmao_plugin_sdk::abi::Operand;
 /// All of them.
 pub(crate) fn rows() -> Vec<Row> {
     // Before the general convolution, which takes everything.
-    let families = [depthwise::rows, conv::rows, matmul::rows, quantise::rows, add::rows, pool::rows];
+    let families = [depthwise::rows, winograd::rows, conv::rows, matmul::rows, quantise::rows, add::rows, pool::rows];
     families.iter().flat_map(|rows| rows()).collect()
 }
 

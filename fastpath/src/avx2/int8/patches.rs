@@ -22,10 +22,19 @@ struct Piece {
 }
 
 /// What sixteen columns read at one tap: the pieces to put together, and which columns lie inside the plane.
-struct Reading {
+#[derive(Clone, Copy)]
+pub(crate) struct Reading {
     pieces: [Piece; COLUMNS],
     count: usize,
     inside: [__m256i; 2],
+}
+
+impl Reading {
+    // SAFETY: all bits zero are a vector.
+    const ZERO: __m256i = unsafe { std::mem::zeroed() };
+    // SAFETY: as above.
+    const PIECE: Piece = Piece { start: 0, order: unsafe { std::mem::zeroed() } };
+    const NOTHING: Self = Self { pieces: [Self::PIECE; COLUMNS], count: 0, inside: [Self::ZERO; 2] };
 }
 
 /// The places of sixteen columns at tap (0, 0); those in the padding are negative or too large, those of columns that do not exist far outside.
@@ -71,6 +80,36 @@ impl Patches {
         }
     }
 
+    /// What `count` columns from `first` on read at each of the window's `N` taps.
+    #[target_feature(enable = "avx2,fma")]
+    pub(crate) fn readings<const N: usize>(&self, first: usize, count: usize) -> [Reading; N] {
+        debug_assert_eq!(N, self.window.taps());
+        let places = self.places(first, count);
+        let wide = self.window.wide.kernel;
+        let mut readings = [Reading::NOTHING; N];
+        for (tap, reading) in readings.iter_mut().enumerate() {
+            *reading = self.reading(&places, tap / wide, tap % wide);
+        }
+        readings
+    }
+
+    /// The numbers of sixteen columns at one tap of a channel.
+    ///
+    /// # Safety
+    /// The CPU has AVX2 and FMA; the planes of all channels are readable from `planes` on.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(crate) unsafe fn numbers(&self, planes: *const u8, channel: usize, reading: &Reading, less: Less) -> __m256i {
+        let plane = self.window.input_len();
+        let flip = _mm_set1_epi8(less.flip as i8);
+        // SAFETY: the caller's promise; a piece starts inside the plane of the channel.
+        let bytes = unsafe { gather(planes, channel * plane, self.channels * plane, reading, flip) };
+        let numbers = _mm256_sub_epi16(_mm256_cvtepu8_epi16(bytes), _mm256_set1_epi16(i16::from(less.zero)));
+        // Masks of words become masks of numbers, in order.
+        let inside = _mm256_packs_epi32(reading.inside[0], reading.inside[1]);
+        _mm256_and_si256(numbers, _mm256_permute4x64_epi64::<0b11_01_10_00>(inside))
+    }
+
     fn places(&self, first: usize, count: usize) -> Places {
         const OUTSIDE: i64 = i64::MIN / 2;
         let Sliding { high, wide } = self.window;
@@ -100,7 +139,7 @@ impl Patches {
                 inside[lane] = -1;
             }
         }
-        let mut pieces = [Piece { start: 0, order: _mm_setzero_si128() }; COLUMNS];
+        let mut pieces = [Reading::PIECE; COLUMNS];
         let mut count = 0;
         // Columns go from left to right and from top to bottom, and so do the places that they read.
         let mut lane = 0;

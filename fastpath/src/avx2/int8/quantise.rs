@@ -80,7 +80,7 @@ unsafe fn to_bytes(from: *const f32, scale: f32, target: Target, to: *mut u8, le
                 rest => _mm256_maskload_ps(from.wrapping_add(at + ahead), lanes::first(rest)),
             };
             let ratios = [_mm256_div_ps(load(0), scale), _mm256_div_ps(load(LANES), scale)];
-            let bytes = target.saturate(ratios.map(|ratio| finish::rounded(ratio)));
+            let bytes = target.saturate([finish::rounded(ratios[0]), finish::rounded(ratios[1])]);
             // NaNs are rare: looked for all at once, and then one by one.
             let odd = _mm256_cmp_ps::<_CMP_UNORD_Q>(ratios[0], ratios[1]);
             if _mm256_movemask_ps(odd) == 0 {
