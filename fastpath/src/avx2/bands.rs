@@ -23,21 +23,31 @@ pub(crate) struct Bands {
 }
 
 impl Bands {
-    /// None where even one row of outputs needs more workspace than there is.
+    /// Bands of one plane at a time. None where even one row of outputs needs more workspace than there is.
     pub(crate) fn of(window: Sliding) -> Option<Self> {
+        Self::sized(window, BAND_FLOATS, WORKSPACE_FLOATS)
+    }
+
+    /// Bands of at most `near` floats for each plane, or of one row of outputs if that takes at most `most`.
+    pub(crate) fn sized(window: Sliding, near: usize, most: usize) -> Option<Self> {
         let Sliding { high, wide } = window;
         // The last vector of a row reads whole, too.
         let phase = wide.output.next_multiple_of(LANES) + (wide.extent() - 1) / wide.stride;
         let row = phase.checked_mul(wide.stride)?;
         let rows_for =
             |floats: usize| (floats / row.max(1)).checked_sub(high.extent()).map(|rest| rest / high.stride + 1);
-        let rows = rows_for(BAND_FLOATS).or_else(|| rows_for(WORKSPACE_FLOATS).map(|_| 1))?;
+        let rows = rows_for(near).or_else(|| rows_for(most).map(|_| 1))?;
         let tap = |tap_y: usize, tap_x: usize| {
             let ahead = tap_x * wide.dilation;
             (tap_y * high.dilation * wide.stride + ahead % wide.stride) * phase + ahead / wide.stride
         };
         let taps = (0..high.kernel).flat_map(|y| (0..wide.kernel).map(move |x| tap(y, x))).collect();
         Some(Self { window, phase, rows: rows.min(high.output.max(1)), taps })
+    }
+
+    /// At least `count` bands, if there are as many rows of outputs.
+    pub(crate) fn at_least(self, count: usize) -> Self {
+        Self { rows: self.rows.min(self.window.high.output.div_ceil(count.max(1))).max(1), ..self }
     }
 
     /// Bands of one plane.
@@ -54,11 +64,15 @@ impl Bands {
         (rows - 1) * self.window.high.stride + self.window.high.extent()
     }
 
-    /// Bytes of workspace.
+    /// Floats of the workspace for one plane.
+    pub(crate) fn floats(&self) -> usize {
+        self.input_rows(self.rows) * self.row_step()
+    }
+
+    /// Bytes of workspace for one plane.
     pub(crate) fn workspace_bytes(&self) -> u32 {
-        let floats = self.input_rows(self.rows) * self.window.wide.stride * self.phase;
-        debug_assert!(floats <= WORKSPACE_FLOATS);
-        (floats * 4) as u32
+        debug_assert!(self.floats() <= WORKSPACE_FLOATS);
+        (self.floats() * 4) as u32
     }
 
     /// Copies what the output rows `rows` read of a plane into the workspace; what lies outside the plane becomes `fill`.
@@ -69,29 +83,51 @@ impl Bands {
     pub(crate) unsafe fn load(&self, plane: *const f32, rows: Range<usize>, fill: f32, workspace: *mut f32) {
         let Sliding { high, wide } = self.window;
         let input_rows = self.input_rows(rows.len());
-        // SAFETY: the band has `input_rows` rows of `stride` remainders of `phase` floats, all in the workspace.
-        unsafe { fill_with(workspace, input_rows * wide.stride * self.phase, fill) };
         let above = high.pad.saturating_sub(rows.start * high.stride).min(input_rows);
         let first_row = (rows.start * high.stride + above).saturating_sub(high.pad);
         let inside = input_rows.min(above + high.input.saturating_sub(first_row));
+        let fills = _mm256_set1_ps(fill);
         for remainder in 0..wide.stride {
             // Place j of this remainder is column `remainder + j * stride - pad` of the plane.
             let first = wide.pad.saturating_sub(remainder).div_ceil(wide.stride).min(self.phase);
             let end = (wide.input + wide.pad).saturating_sub(remainder).div_ceil(wide.stride).clamp(first, self.phase);
-            if first == end {
-                continue;
-            }
-            let column = remainder + first * wide.stride - wide.pad;
-            for r in above..inside {
-                // SAFETY: rows `above..inside` of the band lie inside the plane, places `first..end` inside its row, by the bounds above, and inside
-                // the phase.
+            let column = (remainder + first * wide.stride).saturating_sub(wide.pad);
+            for r in 0..input_rows {
+                // SAFETY: the band has `input_rows` rows of `stride` remainders of `phase` floats, all in the workspace. Rows `above..inside` of it lie inside
+                // the plane, places `first..end` inside its row, by the bounds above. Where a whole vector of the padding reaches into the row, the row
+                // is copied over it.
                 unsafe {
+                    let to = workspace.add((r * wide.stride + remainder) * self.phase);
+                    if r < above || r >= inside || first == end {
+                        fill_with(to, self.phase, fill);
+                        continue;
+                    }
                     let from = plane.add((first_row + r - above) * wide.input + column);
-                    let to = workspace.add((r * wide.stride + remainder) * self.phase + first);
-                    copy(from, wide.input - column, wide.stride, to, end - first);
+                    match first {
+                        0 => {}
+                        1..=LANES => _mm256_storeu_ps(to, fills),
+                        _ => fill_with(to, first, fill),
+                    }
+                    match self.phase - end {
+                        0 => {}
+                        1..=LANES => _mm256_storeu_ps(to.add(self.phase - LANES), fills),
+                        behind => fill_with(to.add(end), behind, fill),
+                    }
+                    let to = Row { start: to.add(first), count: end - first, room: self.phase - first };
+                    copy(from, wide.input - column, wide.stride, to, fills);
                 }
             }
         }
+    }
+
+    /// Floats of the workspace from one input row to the next.
+    pub(crate) fn row_step(&self) -> usize {
+        self.window.wide.stride * self.phase
+    }
+
+    /// For each tap, floats from the place of tap (0, 0).
+    pub(crate) fn taps(&self) -> &[usize] {
+        &self.taps
     }
 
     /// Computes the outputs of a band that was loaded, row by row from `results` on: `fold` takes a sum, the number of a tap and what it reads; `finish`
@@ -155,7 +191,7 @@ impl Bands {
         finish: &impl Fn(__m256, usize, usize) -> __m256,
     ) {
         let width = self.window.wide.output;
-        let step = self.window.high.stride * self.window.wide.stride * self.phase;
+        let step = self.window.high.stride * self.row_step();
         let first = at.workspace.wrapping_add(at.row * step + at.column);
         let mut sums = [[start; C]; R];
         for (number, &tap) in self.taps.iter().enumerate() {
@@ -212,37 +248,72 @@ unsafe fn fill_with(to: *mut f32, count: usize, value: f32) {
     }
 }
 
-/// Copies every `stride`-th float, `count` of them.
+/// A part of a row of the workspace: `count` floats are wanted, and up to `room` may be written.
+#[derive(Clone, Copy)]
+struct Row {
+    start: *mut f32,
+    count: usize,
+    room: usize,
+}
+
+/// Copies every `stride`-th float. The last vector may be filled up with `fills`.
 ///
 /// # Safety
-/// The CPU has AVX2 and FMA; `room` floats are readable at `from`, `count` are writable at `to`, and `(count - 1) * stride < room`.
+/// The CPU has AVX2 and FMA; `readable` floats are readable at `from`, the room of `to` is writable, and `(count - 1) * stride < readable`.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn copy(from: *const f32, room: usize, stride: usize, to: *mut f32, count: usize) {
-    let numbers = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-    let steps = _mm256_mullo_epi32(numbers, _mm256_set1_epi32(stride as i32));
-    for at in (0..count).step_by(LANES) {
-        let rest = count - at;
-        // SAFETY: element `at * stride` is below `room` for `at < count`, and lanes from `rest` on are masked; the vectors of stride 2 read
-        // `2 * LANES` floats only where `room` has them.
-        unsafe {
-            let first = from.add(at * stride);
-            let value = if stride == 1 && rest >= LANES {
-                _mm256_loadu_ps(first)
-            } else if stride == 1 {
-                _mm256_maskload_ps(first, lanes::first(rest))
-            } else if stride == 2 && rest >= LANES && 2 * at + 2 * LANES <= room {
-                let (a, b) = (_mm256_loadu_ps(first), _mm256_loadu_ps(first.add(LANES)));
-                let even = _mm256_castps_pd(_mm256_shuffle_ps::<0b10_00_10_00>(a, b));
-                _mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(even))
-            } else {
-                let mask = _mm256_castsi256_ps(lanes::first(rest));
-                _mm256_mask_i32gather_ps::<4>(_mm256_setzero_ps(), first, steps, mask)
-            };
-            match rest {
-                LANES.. => _mm256_storeu_ps(to.add(at), value),
-                rest => lanes::store_first(to.add(at), value, rest),
+unsafe fn copy(from: *const f32, readable: usize, stride: usize, to: Row, fills: __m256) {
+    let mut at = 0;
+    // SAFETY: element `at * stride` is below `readable` for `at < count`; lanes behind the last element, or behind what is readable, are masked. Whole
+    // vectors are stored only where there is room.
+    unsafe {
+        if stride == 1 {
+            while at + LANES <= to.count {
+                _mm256_storeu_ps(to.start.add(at), _mm256_loadu_ps(from.add(at)));
+                at += LANES;
             }
         }
+        if stride == 2 {
+            while at + LANES <= to.count && 2 * (at + LANES) <= readable {
+                let first = from.add(2 * at);
+                let value = even(_mm256_loadu_ps(first), _mm256_loadu_ps(first.add(LANES)));
+                _mm256_storeu_ps(to.start.add(at), value);
+                at += LANES;
+            }
+        }
+        while at < to.count {
+            let rest = to.count - at;
+            let first = from.add(at * stride);
+            let mask = lanes::first(rest);
+            let value = match stride {
+                1 => _mm256_maskload_ps(first, mask),
+                2 => {
+                    let left = readable - 2 * at;
+                    let second = lanes::first(left.saturating_sub(LANES));
+                    let a = _mm256_maskload_ps(first, lanes::first(left));
+                    even(a, _mm256_maskload_ps(first.wrapping_add(LANES), second))
+                }
+                _ => {
+                    let numbers = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+                    let steps = _mm256_mullo_epi32(numbers, _mm256_set1_epi32(stride as i32));
+                    let zero = _mm256_setzero_ps();
+                    _mm256_mask_i32gather_ps::<4>(zero, first, steps, _mm256_castsi256_ps(mask))
+                }
+            };
+            let value = _mm256_blendv_ps(fills, value, _mm256_castsi256_ps(mask));
+            match at + LANES <= to.room {
+                true => _mm256_storeu_ps(to.start.add(at), value),
+                false => lanes::store_first(to.start.add(at), value, rest),
+            }
+            at += LANES;
+        }
     }
+}
+
+/// The elements with even numbers of sixteen.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn even(a: __m256, b: __m256) -> __m256 {
+    let even = _mm256_castps_pd(_mm256_shuffle_ps::<0b10_00_10_00>(a, b));
+    _mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(even))
 }

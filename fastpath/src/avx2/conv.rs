@@ -67,6 +67,24 @@ impl Convolution {
         Epilogue::plan(request, steps, Along::Rows, channels)
     }
 
+    /// The matrix product of one image and group. None for planes that are too large.
+    fn product(&self, left_packed: bool) -> Option<Product> {
+        let depth = self.inputs * self.window.taps();
+        let right = if self.window.is_pointwise() {
+            RightForm::Strided { step: self.window.input_len(), column: 1 }
+        } else {
+            RightForm::Patches(Patches::of(self.window)?)
+        };
+        let left = if left_packed { LeftForm::Packed } else { LeftForm::Strided { row: depth, step: 1 } };
+        Some(Product::new(self.outputs, self.window.output_len(), depth, left, right))
+    }
+
+    /// Nanoseconds that this takes on one core as a matrix product, without its epilogue.
+    pub(crate) fn product_cost(&self) -> f64 {
+        let each = self.product(true).map_or(f64::INFINITY, |product| product.cost());
+        (self.images * self.groups) as f64 * each
+    }
+
     /// Elements of the output.
     pub(crate) fn results(&self) -> usize {
         self.images * self.groups * self.outputs * self.window.output_len()
@@ -76,15 +94,9 @@ impl Convolution {
 fn conv(token: Avx2, request: Request<'_>) -> Option<Box<dyn Kernel>> {
     let conv = Convolution::of(request)?;
     let epilogue = conv.epilogue(request)?;
-    let right = if conv.window.is_pointwise() {
-        RightForm::Strided { step: conv.window.input_len(), column: 1 }
-    } else {
-        RightForm::Patches(Patches::of(conv.window)?)
-    };
-    let depth = conv.inputs * conv.window.taps();
     let constant = request.operand(1)?.constant;
-    let left = if constant { LeftForm::Packed } else { LeftForm::Strided { row: depth, step: 1 } };
-    let product = Product::new(conv.outputs, conv.window.output_len(), depth, left, right);
+    let product = conv.product(constant)?;
+    let depth = product.depth;
     let batches = conv.images * conv.groups;
     let mut requirements =
         needs(batches as f64 * product.cost() + epilogue.cost(conv.results()), product.units(batches));

@@ -2,6 +2,9 @@
 
 use super::bands::Bands;
 use super::conv::Convolution;
+use super::math;
+use super::narrow;
+use super::square;
 use super::steps::Steps;
 use crate::Avx2;
 use crate::registry::{LATEST, Row};
@@ -91,23 +94,53 @@ impl Band<'_> {
         let place = rows.start * self.bands.window.wide.output;
         let len = rows.len() * self.bands.window.wide.output;
         let mut steps = *steps;
-        let finish = steps.take_finish();
+        let finish = steps.take_plain_finish();
         // SAFETY: the caller's promise; a bias and the operands of the steps have an element for each channel or result.
         unsafe {
             let results = self.results.add(place);
             let bias = if finish.row_bias.is_null() { 0.0 } else { finish.row_bias.add(self.channel).read() };
             let bias = _mm256_set1_ps(bias);
             let (low, high) = (_mm256_set1_ps(finish.low), _mm256_set1_ps(finish.high));
+            let ends = Ends { bias, low, high };
+            if narrow::fits(self.bands) {
+                narrow::sweep(self.bands.window, self.source, self.weights, results, ends);
+                steps.apply(results, len, self.channel, 0, self.flat + place);
+                return;
+            }
             self.bands.load(self.source, rows.clone(), 0.0, workspace);
-            self.bands.sweep(
-                workspace,
-                rows.len(),
-                results,
-                _mm256_setzero_ps(),
-                |sum, tap, x| _mm256_fmadd_ps(_mm256_set1_ps(self.weights.add(tap).read()), x, sum),
-                |sum, _, _| super::math::limit(_mm256_add_ps(sum, bias), low, high),
-            );
+            let sides = [self.bands.window.high, self.bands.window.wide];
+            let square = sides.iter().all(|axis| axis.kernel == sides[0].kernel && axis.dilation == 1);
+            match (square, sides[0].kernel, sides[0].stride) {
+                (true, 3, 1) => square::sweep::<3, 1>(self.bands, self.weights, workspace, rows.len(), results, ends),
+                (true, 3, 2) => square::sweep::<3, 2>(self.bands, self.weights, workspace, rows.len(), results, ends),
+                (true, 5, 1) => square::sweep::<5, 1>(self.bands, self.weights, workspace, rows.len(), results, ends),
+                (true, 5, 2) => square::sweep::<5, 2>(self.bands, self.weights, workspace, rows.len(), results, ends),
+                _ => self.bands.sweep(
+                    workspace,
+                    rows.len(),
+                    results,
+                    _mm256_setzero_ps(),
+                    |sum, tap, x| _mm256_fmadd_ps(_mm256_set1_ps(self.weights.add(tap).read()), x, sum),
+                    |sum, _, _| ends.apply(sum),
+                ),
+            }
             steps.apply(results, len, self.channel, 0, self.flat + place);
         }
+    }
+}
+
+/// What happens to a sum before it is stored.
+#[derive(Clone, Copy)]
+pub(super) struct Ends {
+    bias: __m256,
+    low: __m256,
+    high: __m256,
+}
+
+impl Ends {
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) fn apply(&self, sum: __m256) -> __m256 {
+        math::limit(_mm256_add_ps(sum, self.bias), self.low, self.high)
     }
 }

@@ -41,6 +41,13 @@ pub(crate) fn limit(x: __m256, low: __m256, high: __m256) -> __m256 {
     _mm256_min_ps(high, _mm256_max_ps(low, x))
 }
 
+/// [`limit`] for four numbers.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+pub(crate) fn limit_half(x: __m128, low: __m128, high: __m128) -> __m128 {
+    _mm_min_ps(high, _mm_max_ps(low, x))
+}
+
 /// The larger one; a NaN wins.
 #[inline]
 #[target_feature(enable = "avx2,fma")]

@@ -11,6 +11,7 @@ mod attention;
 mod bands;
 mod conv;
 mod depthwise;
+mod direct;
 mod elementwise;
 mod int8;
 mod join;
@@ -22,6 +23,7 @@ mod math;
 mod matmul;
 mod micro;
 mod moves;
+mod narrow;
 mod pack;
 mod pad;
 mod patches;
@@ -31,9 +33,11 @@ mod product;
 mod reduce;
 mod sliding;
 mod softmax;
+mod square;
 mod steps;
 mod unary;
 mod walk;
+mod winograd;
 
 use crate::registry::Row;
 use std::sync::OnceLock;
@@ -45,8 +49,10 @@ pub(crate) fn rows() -> &'static [Row] {
         let families = [
             attention::rows,
             matmul::rows,
-            // Before the general convolution, which takes everything.
+            // The special convolutions stand before the general one, which takes everything.
             depthwise::rows,
+            winograd::rows,
+            direct::rows,
             conv::rows,
             pool::rows,
             elementwise::rows,

@@ -23,6 +23,9 @@ impl Matrix {
     }
 }
 
+/// Panels of a right side that are packed side by side.
+const BESIDE: usize = 4;
+
 /// Packs `rows` rows and `depth` columns of a left side to `to`.
 ///
 /// # Safety
@@ -56,19 +59,24 @@ pub(crate) unsafe fn left(from: Matrix, rows: usize, depth: usize, to: *mut f32)
 /// nobody else's.
 #[target_feature(enable = "avx2,fma")]
 pub(crate) unsafe fn right(from: Matrix, depth: usize, columns: usize, to: *mut f32) {
-    for column in (0..columns).step_by(COLUMNS) {
+    let mut packed = 0;
+    if from.column_step == 1 {
+        // A few panels side by side, so that longer stretches of each row are read.
+        let whole = columns / COLUMNS;
+        while packed < whole {
+            let beside = BESIDE.min(whole - packed);
+            // SAFETY: panels `packed..packed + beside` are whole, and each takes `COLUMNS * depth` floats behind `to`.
+            unsafe { panels(from.at(0, packed * COLUMNS), depth, beside, to.add(packed * COLUMNS * depth)) };
+            packed += beside;
+        }
+    }
+    for column in (packed * COLUMNS..columns).step_by(COLUMNS) {
         let valid = COLUMNS.min(columns - column);
         let from = from.at(0, column);
         let to = to.wrapping_add(column * depth);
         // SAFETY: rows below `depth` and columns below `column + valid` are readable; panel `column / COLUMNS` takes `COLUMNS * depth` floats behind `to`.
         unsafe {
-            if from.column_step == 1 && valid == COLUMNS {
-                for k in 0..depth {
-                    let row = from.start.add(k * from.row_step);
-                    _mm256_storeu_ps(to.add(k * COLUMNS), _mm256_loadu_ps(row));
-                    _mm256_storeu_ps(to.add(k * COLUMNS + LANES), _mm256_loadu_ps(row.add(LANES)));
-                }
-            } else if from.column_step == 1 {
+            if from.column_step == 1 {
                 let masks = [lanes::first(valid), lanes::first(valid.saturating_sub(LANES))];
                 for k in 0..depth {
                     let row = from.start.add(k * from.row_step);
@@ -85,6 +93,25 @@ pub(crate) unsafe fn right(from: Matrix, depth: usize, columns: usize, to: *mut 
                         to.add(k * COLUMNS + j).write_unaligned(value);
                     }
                 }
+            }
+        }
+    }
+}
+
+/// Copies `beside` whole panels of columns that follow each other in memory.
+///
+/// # Safety
+/// As for [`right`], with `beside * COLUMNS` columns.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn panels(from: Matrix, depth: usize, beside: usize, to: *mut f32) {
+    for k in 0..depth {
+        for panel in 0..beside {
+            // SAFETY: row `k < depth` and the panel's columns are readable, and so many floats writable.
+            unsafe {
+                let row = from.start.add(k * from.row_step + panel * COLUMNS);
+                let to = to.add((panel * depth + k) * COLUMNS);
+                _mm256_storeu_ps(to, _mm256_loadu_ps(row));
+                _mm256_storeu_ps(to.add(LANES), _mm256_loadu_ps(row.add(LANES)));
             }
         }
     }

@@ -3,6 +3,7 @@
 //! The sum of a result is split at fixed places along the depth; within a block it runs in order, and the blocks are added in order. Neither depends
 //! on how the work is shared out.
 
+use super::lanes::LANES;
 use super::micro::{self, COLUMNS, Left, ROWS, Right, Tile};
 use super::pack::{self, Matrix};
 use super::patches::Patches;
@@ -25,6 +26,9 @@ const COLUMNS_MAX: usize = 1024;
 const COLUMNS_WORTH_PACKING: usize = 512;
 /// With at most this many rows, a right side that lies well is read where it is.
 const ROWS_NOT_WORTH_PACKING: usize = 2 * ROWS;
+/// Floats of panels of the right side that one tile of the left side meets before the next tile does: they stay in a first-level cache, and results are
+/// written in longer stretches of their rows.
+const NEAR_FLOATS: usize = 5 * 1024;
 /// Rows that lie a multiple of this apart compete for the same places of the cache.
 const PAGE_FLOATS: usize = 1024;
 
@@ -163,8 +167,8 @@ impl Product {
     /// Nanoseconds of one product on one core.
     pub(crate) fn cost(&self) -> f64 {
         let (rows, columns, depth) = (self.rows as f64, self.columns as f64, self.depth as f64);
-        let products = rows.max(2.0) * columns * depth;
-        products / 30.0 + (rows * depth + columns * depth + rows * columns) / 8.0
+        let products = rows.max(2.0) * self.columns.next_multiple_of(LANES) as f64 * depth;
+        products / 40.0 + (rows * depth + columns * depth + rows * columns) / 8.0
     }
 
     /// Units that the work of `batches` products splits into.
@@ -255,6 +259,7 @@ impl Product {
             loop {
                 let depth = self.block.min(self.depth - k);
                 let last = k + depth == self.depth;
+                let near = (NEAR_FLOATS / depth.max(1) / COLUMNS).max(1) * COLUMNS;
                 // SAFETY: the caller's promise; columns and the block of the depth are the product's. The workspace holds a block of each side.
                 unsafe {
                     self.prepare_right(&at, k, depth, &columns);
@@ -264,32 +269,40 @@ impl Product {
                             let from = Matrix { start: at.left, row_step, column_step: step };
                             pack::left(from.at(row, k), rows.len(), depth, left_space);
                         }
-                        for panel in columns.clone().step_by(COLUMNS) {
-                            let right = self.right_panel(&at, k, depth, &columns, panel);
+                        for first in columns.clone().step_by(near) {
                             for tile in rows.clone().step_by(ROWS) {
+                                let left = self.left_tile(&at, left_space, k, depth, &rows, tile);
                                 let mut finish = finish;
                                 if !finish.row_bias.is_null() {
                                     finish.row_bias = finish.row_bias.add(tile);
                                 }
-                                if !finish.column_bias.is_null() {
-                                    finish.column_bias = finish.column_bias.add(panel);
+                                for panel in (first..columns.end.min(first + near)).step_by(COLUMNS) {
+                                    let right = self.right_panel(&at, k, depth, &columns, panel);
+                                    let place = tile * self.columns + panel;
+                                    let mut finish = finish;
+                                    if !finish.column_bias.is_null() {
+                                        finish.column_bias = finish.column_bias.add(panel);
+                                    }
+                                    if !finish.addend.is_null() {
+                                        finish.addend = finish.addend.add(at.flat + place);
+                                    }
+                                    let into = Tile {
+                                        start: at.results.add(place),
+                                        stride: self.columns,
+                                        rows: ROWS.min(rows.end - tile),
+                                        columns: COLUMNS.min(columns.end - panel),
+                                        accumulate: k > 0,
+                                    };
+                                    micro::multiply(depth, left, right, into, last.then_some(&finish));
                                 }
-                                let into = Tile {
-                                    start: at.results.add(tile * self.columns + panel),
-                                    stride: self.columns,
-                                    rows: ROWS.min(rows.end - tile),
-                                    columns: COLUMNS.min(columns.end - panel),
-                                    accumulate: k > 0,
-                                };
-                                let left = self.left_tile(&at, left_space, k, depth, &rows, tile);
-                                micro::multiply(depth, left, right, into, last.then_some(&finish));
                             }
-                        }
-                        if last && !steps.is_empty() {
-                            for row in rows {
-                                let place = row * self.columns + columns.start;
-                                let results = at.results.add(place);
-                                steps.apply(results, columns.len(), at.row + row, columns.start, at.flat + place);
+                            if last && !steps.is_empty() {
+                                // While the results are in a near cache.
+                                let len = near.min(columns.end - first);
+                                for row in rows.clone() {
+                                    let place = row * self.columns + first;
+                                    steps.apply(at.results.add(place), len, at.row + row, first, at.flat + place);
+                                }
                             }
                         }
                     }

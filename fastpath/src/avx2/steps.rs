@@ -21,6 +21,8 @@ pub(crate) struct Finish {
     pub(crate) row_bias: *const f32,
     /// A float for each column, or null.
     pub(crate) column_bias: *const f32,
+    /// A float for each result, in the order of the results, or null.
+    pub(crate) addend: *const f32,
     pub(crate) low: f32,
     pub(crate) high: f32,
 }
@@ -50,14 +52,28 @@ impl Steps {
         self.first == self.end
     }
 
-    /// Takes the steps that can be done in registers off the front: one bias, then one activation that is a range.
+    /// Takes the steps that can be done in registers off the front: one bias, a second tensor, then one activation that is a range.
     pub(crate) fn take_finish(&mut self) -> Finish {
-        let mut finish = Finish {
-            row_bias: std::ptr::null(),
-            column_bias: std::ptr::null(),
-            low: f32::NEG_INFINITY,
-            high: f32::INFINITY,
-        };
+        let mut finish = self.take_bias();
+        if let Some(Step::Add { addend, along: Along::Everything, factor: 1.0 }) = self.next() {
+            finish.addend = addend;
+            self.first += 1;
+        }
+        self.take_range(&mut finish);
+        finish
+    }
+
+    /// As [`Steps::take_finish`], for kernels that read no second tensor: its `addend` is null.
+    pub(crate) fn take_plain_finish(&mut self) -> Finish {
+        let mut finish = self.take_bias();
+        self.take_range(&mut finish);
+        finish
+    }
+
+    fn take_bias(&mut self) -> Finish {
+        let null = std::ptr::null();
+        let mut finish =
+            Finish { row_bias: null, column_bias: null, addend: null, low: f32::NEG_INFINITY, high: f32::INFINITY };
         if let Some(Step::Add { addend, along: along @ (Along::Rows | Along::Columns), factor: 1.0 }) = self.next() {
             match along {
                 Along::Rows => finish.row_bias = addend,
@@ -65,6 +81,10 @@ impl Steps {
             }
             self.first += 1;
         }
+        finish
+    }
+
+    fn take_range(&mut self, finish: &mut Finish) {
         let range = match self.next() {
             Some(Step::Map(Activation::Relu)) => Some((0.0, f32::INFINITY)),
             Some(Step::Map(Activation::Clip { low, high })) => Some((low, high)),
@@ -74,7 +94,6 @@ impl Steps {
             (finish.low, finish.high) = range;
             self.first += 1;
         }
-        finish
     }
 
     /// Applies the steps that are left to `len` neighbouring results, the first of which is element `flat` of the output and lies in row `row`

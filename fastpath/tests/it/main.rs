@@ -12,3 +12,4 @@ mod recurrent;
 mod reductions;
 mod registry;
 mod windows;
+mod winograd;

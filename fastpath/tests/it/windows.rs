@@ -4,7 +4,7 @@ use crate::harness::{Case, Fill, Random, count};
 use crate::products::{STEPS, random_steps};
 
 #[derive(Clone, Debug)]
-struct Window {
+pub(crate) struct Window {
     input: Vec<usize>,
     kernel: Vec<usize>,
     strides: Vec<usize>,
@@ -13,7 +13,7 @@ struct Window {
 }
 
 impl Window {
-    fn plain(input: &[usize], kernel: &[usize]) -> Self {
+    pub(crate) fn plain(input: &[usize], kernel: &[usize]) -> Self {
         let axes = input.len();
         Self {
             input: input.to_vec(),
@@ -29,7 +29,7 @@ impl Window {
         self
     }
 
-    fn pads(mut self, pads: &[usize]) -> Self {
+    pub(crate) fn pads(mut self, pads: &[usize]) -> Self {
         self.pads = pads.to_vec();
         self
     }
@@ -79,18 +79,18 @@ impl Window {
 }
 
 #[derive(Clone, Copy)]
-struct Channels {
-    images: usize,
-    groups: usize,
-    inputs: usize,
-    outputs: usize,
-    bias: bool,
-    constant: bool,
+pub(crate) struct Channels {
+    pub(crate) images: usize,
+    pub(crate) groups: usize,
+    pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
+    pub(crate) bias: bool,
+    pub(crate) constant: bool,
 }
 
-const PLAIN: Channels = Channels { images: 1, groups: 1, inputs: 3, outputs: 5, bias: true, constant: true };
+pub(crate) const PLAIN: Channels = Channels { images: 1, groups: 1, inputs: 3, outputs: 5, bias: true, constant: true };
 
-fn conv(random: &mut Random, window: &Window, channels: Channels, fill: Fill) -> Case {
+pub(crate) fn conv(random: &mut Random, window: &Window, channels: Channels, fill: Fill) -> Case {
     let Channels { images, groups, inputs, outputs, bias, constant } = channels;
     let x = [&[images, groups * inputs], window.input.as_slice()].concat();
     let w = [&[groups * outputs, inputs], window.kernel.as_slice()].concat();
