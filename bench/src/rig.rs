@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use sunmao_graph::fold::NoWeights;
 use sunmao_graph::{Container, Content, DType, Dim, Graph, Node, Role, Value, ValueId};
+use sunmao_host::config::FastPaths;
 use sunmao_host::conformance::Target;
-use sunmao_host::device::{BrokenPromises, Chip, Place, Registry, Scout, Selector};
+use sunmao_host::device::{BrokenPromises, Chip, FastPathRecord, FastPathRules, Place, Registry, Scout, Selector};
 use sunmao_host::engine::{Executor, Layout, Loaded, Run};
 use sunmao_host::plan::{self, Plan};
 use sunmao_host::plugin::{LoadOptions, Plugin, Runtime, RuntimeOptions};
@@ -119,7 +120,8 @@ impl Rig {
     pub(crate) fn session(&self, chip: &str, threads: usize, model: &Path, paths: Paths) -> Result<Session> {
         let host = Host::new(self.registry.clone(), Team::new(threads, QUEUE)).keeping(self.store.clone());
         let native = paths == Paths::Native;
-        let options = Options { chip: chip.to_owned(), threads, fast_paths: native, strict: !native };
+        let fast_paths = if native { FastPaths::Auto } else { FastPaths::Off };
+        let options = Options { chip: chip.to_owned(), threads, fast_paths, strict: !native };
         Session::load(model, &host, options).with_context(|| format!("{} on {chip}", model.display()))
     }
 }
@@ -223,10 +225,14 @@ impl Bench {
             On::Plugin(plugin) => Some(plugin),
             On::Portable | On::FastPaths => None,
         };
-        let chip = plugin.map(|plugin| Chip::new("bench".into(), Vec::new(), false, plugin.clone()));
+        let chip = plugin.map(|plugin| Chip::new("bench".into(), Vec::new(), FastPaths::Off, plugin.clone()));
+        let fast_paths = match on {
+            On::FastPaths => FastPathRules::new(FastPaths::Auto, FastPaths::Auto, FastPathRecord::of_process()),
+            On::Plugin(_) | On::Portable => FastPathRules::off("not what is measured"),
+        };
         let mut selector = Selector {
             chip: chip.as_ref().map(|chip| Scout::new(chip, &broken)),
-            no_fast_paths: (!matches!(on, On::FastPaths)).then_some("not what is measured"),
+            fast_paths,
             strict: plugin.is_some(),
         };
         let options = plan::Options { alignment: 64, threads: threads as u32 };
@@ -259,7 +265,7 @@ impl Bench {
 
     /// Whether native fast paths run all of it.
     pub(crate) fn is_fast(&self) -> bool {
-        self.loaded.plan.dispatches.iter().all(|dispatch| dispatch.place == Place::FastPath)
+        self.loaded.plan.dispatches.iter().all(|dispatch| matches!(dispatch.place, Place::FastPath(_)))
     }
 
     /// Number of dispatches.

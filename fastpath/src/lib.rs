@@ -24,12 +24,12 @@ mod request;
 mod settle;
 
 pub use isa::{Avx2, Isa};
-pub use registry::{Entry, registered};
+pub use registry::{Entry, Found, find, registered};
 
 use sunmao_plugin_sdk::abi::Operation;
 use sunmao_plugin_sdk::{Kernel, Result};
 
 /// Makes `operation` ready as a native kernel. None: no fast path is registered for it on this machine, and somebody else must run it.
 pub fn prepare(operation: &Operation) -> Option<Result<Box<dyn Kernel>>> {
-    registry::prepare(operation).map(Ok)
+    find(operation, |_| true).map(|found| Ok(found.kernel))
 }

@@ -60,12 +60,22 @@ pub fn registered() -> Vec<Entry> {
     rows().iter().map(entry).collect()
 }
 
-/// The first fast path that takes the operation. Where two are listed for an operator, the first is the better one.
-pub(crate) fn prepare(operation: &Operation) -> Option<Box<dyn Kernel>> {
+/// A fast path that takes an operation, made ready.
+pub struct Found {
+    /// Its name, as in [`Entry::path`].
+    pub path: &'static str,
+    /// What runs the operation.
+    pub kernel: Box<dyn Kernel>,
+}
+
+/// The first fast path that takes the operation, of those that are `allowed` by name. Where two are listed for an operator, the first is the
+/// better one.
+pub fn find(operation: &Operation, allowed: impl Fn(&'static str) -> bool) -> Option<Found> {
     let token = Isa::detect().avx2()?;
     let request = Request::new(operation)?;
     rows()
         .iter()
         .filter(|row| row.operator == operation.op && (row.revisions.0..=row.revisions.1).contains(&operation.revision))
-        .find_map(|row| (row.prepare)(token, request))
+        .filter(|row| allowed(row.path))
+        .find_map(|row| Some(Found { path: row.path, kernel: (row.prepare)(token, request)? }))
 }

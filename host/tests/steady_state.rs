@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use sunmao_graph::fold::NoWeights;
 use sunmao_graph::{Container, DType, Dim, Graph, Node, Role, Value};
-use sunmao_host::device::{BrokenPromises, Chip, Registry, Scout, Selector};
+use sunmao_host::config::FastPaths;
+use sunmao_host::device::{BrokenPromises, Chip, FastPathRules, Registry, Scout, Selector};
 use sunmao_host::engine::{Executor, Layout, Run};
 use sunmao_host::plan::{self, Plan};
 use sunmao_host::plugin::{LoadOptions, Plugin, Runtime, RuntimeOptions};
@@ -72,10 +73,10 @@ fn chain(length: usize) -> Graph {
 
 fn planned(length: usize, plugin: Option<&Arc<Plugin>>) -> Plan {
     let broken = BrokenPromises::default();
-    let chip = plugin.map(|plugin| Chip::new("chip".into(), Vec::new(), false, plugin.clone()));
+    let chip = plugin.map(|plugin| Chip::new("chip".into(), Vec::new(), FastPaths::Off, plugin.clone()));
     let mut selector = Selector {
         chip: chip.as_ref().map(|chip| Scout::new(chip, &broken)),
-        no_fast_paths: Some("not what is measured"),
+        fast_paths: FastPathRules::off("not what is measured"),
         strict: plugin.is_some(),
     };
     let options = plan::Options { alignment: 64, threads: 1 };
@@ -111,7 +112,7 @@ fn of_requests(length: usize, host: &Host, chip: &str, threads: usize) -> usize 
     const ROWS: usize = 8192;
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("steady-{length}.onnx"));
     std::fs::write(&path, onnx::doublings(length)).expect("the folder of tests can be written to");
-    let options = Options { chip: chip.into(), threads, fast_paths: false, strict: true };
+    let options = Options { chip: chip.into(), threads, fast_paths: FastPaths::Off, strict: true };
     let session = Session::load(&path, host, options).expect("the model loads");
     let input = vec![0u8; ROWS * 4 * 4];
     allocations(|| {

@@ -99,6 +99,9 @@ fn every_form_tells_every_case_and_nothing_breaks_out() {
         html.contains("C-15") && !html.contains("THE REPORT") && !html.contains("http"),
         "one file, nothing loaded"
     );
+    for part in ["default-src 'none'", "prefers-color-scheme: dark", "<html lang=", "<noscript>", "aria-expanded"] {
+        assert!(html.contains(part), "{part}");
+    }
     assert!(report.table().contains("no model"));
 }
 

@@ -90,7 +90,7 @@ impl From<InferError> for ApiError {
             | InferError::WrongKind { .. }
             | InferError::UnknownOutput { .. }
             | InferError::Rejected(_) => Self::bad(error.to_string()),
-            InferError::Busy(_) | InferError::OutOfMemory(_) => Self::busy(error.to_string()),
+            InferError::Busy(_) | InferError::OutOfMemory(_) | InferError::SetAside(_) => Self::busy(error.to_string()),
             // The engine has logged the failure itself; its words may tell of the host's insides.
             InferError::Internal(_) => Self::internal(error.to_string()),
             InferError::Failed { chip, .. } => Self::internal(format!(
@@ -119,7 +119,9 @@ pub(super) async fn wrong_method(method: Method, uri: Uri) -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::DeviceError;
     use crate::engine::EngineError;
+    use crate::plan::PlanError;
 
     #[test]
     fn what_will_never_fit_is_the_clients_and_what_may_fit_later_is_tried_again() {
@@ -130,6 +132,8 @@ mod tests {
         assert_eq!(answer(EngineError::TooLarge { needed: 1 << 40, limit: 1 << 32 }), (StatusCode::BAD_REQUEST, false));
         let full = EngineError::OutOfMemory { needed: 1 << 40, available: 1 };
         assert_eq!(answer(full), (StatusCode::SERVICE_UNAVAILABLE, true));
+        let aside = PlanError::from(DeviceError::SetAside { chip: "c".into() });
+        assert_eq!(answer(aside.into()), (StatusCode::SERVICE_UNAVAILABLE, true));
         assert_eq!(answer(EngineError::Panic), (StatusCode::INTERNAL_SERVER_ERROR, false));
     }
 }

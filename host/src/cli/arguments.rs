@@ -26,6 +26,8 @@ pub(super) enum Command {
     Serve(Serve),
     /// Run a model once on tensors from files
     Infer(Infer),
+    /// Measure who runs the operations of models fastest on this machine
+    Tune(Tune),
     /// Show a model's graph, its plan, its memory, and what runs each node
     Inspect(Inspect),
     /// Put a model and the files that it refers to into a package
@@ -78,20 +80,15 @@ pub(super) struct Common {
     /// Threads for all models together; without it as many as this process may use
     #[arg(long, env = "SUNMAO_THREADS", value_name = "N", value_parser = clap::value_parser!(u64).range(1..=256))]
     pub(super) threads: Option<u64>,
-    /// Whether native kernels may stand in for the chip's own
-    #[arg(long, env = "SUNMAO_FAST_PATHS", default_value = "auto", value_name = "off|auto", value_parser = fast_paths)]
+    /// Native kernels that may stand in for the chip's own: those named, or all but those with a - in front; `host doctor` lists them
+    #[arg(long, env = "SUNMAO_FAST_PATHS", default_value = "auto", value_name = "off|auto|NAME,..|-NAME,..", allow_hyphen_values = true, value_parser = FastPaths::parse)]
     pub(super) fast_paths: FastPaths,
+    /// File of `host tune`: choose by what was measured
+    #[arg(long, env = "SUNMAO_TUNE", value_name = "FILE")]
+    pub(super) tune: Option<PathBuf>,
     /// Refuse what the chip does not run, instead of running it on the host's own portable kernels
     #[arg(long, env = "SUNMAO_STRICT", value_parser = FalseyValueParser::new())]
     pub(super) strict: bool,
-}
-
-fn fast_paths(text: &str) -> Result<FastPaths, String> {
-    match text {
-        "auto" => Ok(FastPaths::Auto),
-        "off" => Ok(FastPaths::Off),
-        _ => Err("use `auto` or `off`".into()),
-    }
 }
 
 #[derive(Debug, Args)]
@@ -123,6 +120,12 @@ pub(super) struct Infer {
     /// Where outputs go: .npz, .json, .npy (one output), or a folder for raw bytes. Without it a summary is printed
     #[arg(short, long, env = "SUNMAO_OUTPUT", value_name = "FILE")]
     pub(super) output: Option<PathBuf>,
+    /// Measure every dispatch, and print tables by operator and by node. With =FILE also write FILE.html, a timeline, and FILE.json for trace viewers
+    #[arg(long, env = "SUNMAO_INFER_PROFILE", value_name = "FILE", require_equals = true)]
+    pub(super) profile: Option<Option<PathBuf>>,
+    /// How many runs a profile measures; figures are medians over them
+    #[arg(long, env = "SUNMAO_REPEAT", default_value = "10", value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    pub(super) repeat: u64,
     #[command(flatten)]
     pub(super) common: Common,
 }
@@ -136,11 +139,26 @@ pub(super) struct Inspect {
     #[arg(long, env = "SUNMAO_SHAPE", value_name = "NAME=SHAPE")]
     pub(super) shape: Vec<String>,
     /// What to show
-    #[arg(long, env = "SUNMAO_WHAT", value_delimiter = ',', default_value = "graph,plan,memory,devices")]
+    #[arg(long, env = "SUNMAO_WHAT", value_delimiter = ',', default_value = "graph,steps,plan,memory,devices")]
     pub(super) what: Vec<What>,
     /// As JSON
     #[arg(long, env = "SUNMAO_JSON", value_parser = FalseyValueParser::new())]
     pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Tune {
+    /// Model files or packages
+    #[arg(required = true, env = "SUNMAO_MODEL")]
+    pub(super) model: Vec<PathBuf>,
+    /// Where the costs go; what a file knows already is kept
+    #[arg(short, long, env = "SUNMAO_OUTPUT", value_name = "FILE")]
+    pub(super) output: PathBuf,
+    /// Shape of an input, for models that leave it open: NAME=1x3x224x224
+    #[arg(long, env = "SUNMAO_SHAPE", value_name = "NAME=SHAPE")]
+    pub(super) shape: Vec<String>,
     #[command(flatten)]
     pub(super) common: Common,
 }
@@ -150,6 +168,8 @@ pub(super) struct Inspect {
 pub(super) enum What {
     /// The operators, as optimised before shapes are known
     Graph,
+    /// What is run one after the other: planned segments, operators of the host, branches and loops with their blocks
+    Steps,
     /// The dispatches in order, with their offsets
     Plan,
     /// What a request occupies
@@ -243,6 +263,9 @@ pub(super) struct ConformanceRun {
     /// Only cases of these suites
     #[arg(long, env = "SUNMAO_SUITE", value_name = "NAME", value_delimiter = ',')]
     pub(super) suite: Vec<String>,
+    /// Draw the cases of `property` and `graphs` with another seed. Profiles and known gaps are about seed 1
+    #[arg(long, env = "SUNMAO_SEED", value_name = "N", conflicts_with = "profile")]
+    pub(super) seed: Option<u64>,
     /// Cases at the same time; without it as many as there are threads
     #[arg(long, env = "SUNMAO_JOBS", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(super) jobs: Option<u16>,

@@ -3,11 +3,12 @@
 use super::arguments::Common;
 use super::failure::Failure;
 use super::install::Installer;
-use crate::config::{Config, FastPaths};
+use crate::config::Config;
 use crate::device::Registry;
 use crate::memory::address_space_bytes;
 use crate::package::Package;
 use crate::plugin::{INSTANCE_ADDRESS_BYTES, Runtime, RuntimeOptions};
+use crate::program::Limits;
 use crate::scheduler::Team;
 use crate::session::{Host, Options, Session};
 use crate::store::Store;
@@ -75,13 +76,21 @@ impl Assembled {
         let installer =
             Installer { runtime: runtime(&config)?, registry: Arc::new(Registry::default()), config, serving: false };
         installer.install_all();
+        let limits = Limits::from(&installer.config.loops);
         let host = Host::new(installer.registry.clone(), Team::new(threads, waiting)).keeping(store(&installer.config));
+        let host = Host { limits, ..host };
         Ok(Self { installer, host })
     }
 
     /// The same, for a command that runs once.
     pub(super) fn once(common: &Common) -> Result<Self, Failure> {
-        Self::new(Arc::new(configuration(common)?), threads(common), FEW_WAITING)
+        Self::new(Arc::new(configuration(common)?), threads(common), FEW_WAITING)?.tuned(common)
+    }
+
+    /// With the costs of the file that `--tune` names.
+    pub(super) fn tuned(mut self, common: &Common) -> Result<Self, Failure> {
+        self.host.costs = super::tune::given(common)?;
+        Ok(self)
     }
 
     /// Loads a model file, or a package once it was checked, as the flags say.
@@ -147,7 +156,7 @@ pub(super) fn options(common: &Common) -> Options {
     Options {
         chip: common.chip_type.clone(),
         threads: threads(common),
-        fast_paths: common.fast_paths == FastPaths::Auto,
+        fast_paths: common.fast_paths.clone(),
         strict: common.strict,
     }
 }

@@ -5,6 +5,7 @@ use super::assemble::{Assembled, options, threads};
 use super::failure::Failure;
 use super::print;
 use super::progress::during;
+use crate::config::FastPaths;
 use crate::conformance::{
     Event, RunError, RunOptions, Selection, Target, compare_fast_paths, examine, performance_card, profile_cases,
 };
@@ -32,7 +33,8 @@ pub(super) fn run(arguments: &ConformanceRun) -> Result<ExitCode, Failure> {
     let profiles = profiles(&arguments.profile)?;
     let assembled = Assembled::once(&arguments.common)?;
     let target = target(arguments, &assembled)?;
-    let selection = Selection { profiles, patterns: arguments.case.clone(), suites: arguments.suite.clone() };
+    let selection =
+        Selection { profiles, patterns: arguments.case.clone(), suites: arguments.suite.clone(), seed: arguments.seed };
     let lists = lists(arguments.known.as_deref(), &target)?;
     let run = RunOptions { jobs: arguments.jobs.map_or_else(|| threads(&arguments.common), usize::from) };
     let mut progress = Progress::new();
@@ -133,7 +135,11 @@ fn target(arguments: &ConformanceRun, assembled: &Assembled) -> Result<Target, F
         None => {
             let chip = assembled.host.registry.chip(&session.chip)?;
             let host = assembled.host.clone();
-            Target { strict: session.strict, fast_paths: session.fast_paths, ..Target::whole_host(runtime, host, chip) }
+            Target {
+                strict: session.strict,
+                fast_paths: session.fast_paths != FastPaths::Off,
+                ..Target::whole_host(runtime, host, chip)
+            }
         }
         Some(path) => {
             let plugin = assembled.installer.load(path).map_err(|failure| failure.at(path.display()))?;
@@ -142,9 +148,9 @@ fn target(arguments: &ConformanceRun, assembled: &Assembled) -> Result<Target, F
             };
             let registry = Arc::new(Registry::default());
             assembled.host.registry.importers().into_iter().for_each(|importer| registry.add(importer));
-            registry.add_chip(Chip::new(facts.info.id.clone(), Vec::new(), true, plugin.clone()));
+            registry.add_chip(Chip::new(facts.info.id.clone(), Vec::new(), FastPaths::Auto, plugin.clone()));
             let chip = registry.chip(&facts.info.id)?;
-            let host = Host::new(registry, assembled.host.team.clone());
+            let host = Host { limits: assembled.host.limits, ..Host::new(registry, assembled.host.team.clone()) };
             Target::whole_host(runtime, host, chip).alone()
         }
     };

@@ -134,9 +134,10 @@ impl From<InferError> for Failure {
             InferError::WrongShape { .. } => {
                 "bring the data into that shape; `host inspect MODEL` shows where it comes from".into()
             }
-            InferError::OutOfMemory(error) | InferError::Internal(error) | InferError::Failed { error, .. } => {
-                remedy::of_engine(error)
-            }
+            InferError::OutOfMemory(error)
+            | InferError::SetAside(error)
+            | InferError::Internal(error)
+            | InferError::Failed { error, .. } => remedy::of_engine(error),
             InferError::Busy(_) => "try again later, or raise `queue` in [server]".into(),
             InferError::DuplicateInput { .. }
             | InferError::WrongLength { .. }

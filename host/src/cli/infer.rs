@@ -5,6 +5,7 @@ use super::assemble::{Assembled, options};
 use super::failure::Failure;
 use super::files::{describe, is_whole, read_inputs, write_outputs};
 use super::print;
+use super::profile;
 use super::progress::during;
 use crate::formats::shape_text;
 use crate::session::Tensor;
@@ -26,13 +27,22 @@ pub(super) fn infer(arguments: &arguments::Infer) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let inputs = read_inputs(&arguments.input, session.inputs())?;
-    let start = Instant::now();
-    let outputs =
-        during("computing", || session.infer(inputs, &[])).map_err(|error| Failure::from(error).at(model.display()))?;
-    tracing::info!(chip = %session.chip().name, elapsed_us = start.elapsed().as_micros() as u64, "computed");
+    let (outputs, profile) = if arguments.profile.is_some() {
+        let (outputs, profile) = profile::runs(&session, inputs, arguments)?;
+        (outputs, Some(profile))
+    } else {
+        let start = Instant::now();
+        let outputs = during("computing", || session.infer(inputs, &[]))
+            .map_err(|error| Failure::from(error).at(model.display()))?;
+        tracing::info!(chip = %session.chip().name, elapsed_us = start.elapsed().as_micros() as u64, "computed");
+        (outputs, None)
+    };
     match &arguments.output {
         Some(path) => write_outputs(path, &outputs)?,
         None => print(&outputs.iter().map(|(name, tensor)| summary(name, tensor)).collect::<String>())?,
+    }
+    if let (Some(profile), Some(file)) = (&profile, &arguments.profile) {
+        profile::report(profile, file.as_deref())?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,9 +6,11 @@ use super::failure::Failure;
 use super::files::describe;
 use super::print;
 use super::progress::during;
+use crate::device::{FastPathOutcome, FastPathRecord};
 use crate::engine::{EngineError, Layout};
 use crate::formats::{parse_shape, shape_text};
 use crate::plan::Plan;
+use crate::program::Segment;
 use crate::session::Session;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -23,12 +25,21 @@ pub(super) fn inspect(arguments: &arguments::Inspect) -> Result<ExitCode, Failur
         during(&format!("loading {}", model.display()), || assembled.session(model, options(&arguments.common)))?;
     let shows = |what: What| arguments.what.contains(&what);
     let plan = if shows(What::Plan) || shows(What::Memory) || shows(What::Devices) {
+        let rest_is_shown = shows(What::Graph) || shows(What::Steps);
         match shapes(&session, &arguments.shape)? {
+            _ if session.program().whole().is_none() => {
+                let what = "the model runs in several steps, each planned when its shapes are known, so there is no plan of the whole";
+                if !rest_is_shown {
+                    return Err(Failure::usage(what, "use --what steps"));
+                }
+                tracing::warn!("{what}");
+                None
+            }
             Some(shapes) => Some(
                 during("planning", || session.plan(&shapes))
                     .map_err(|error| Failure::from(error).at(model.display()))?,
             ),
-            None if shows(What::Graph) => {
+            None if rest_is_shown => {
                 tracing::warn!(
                     "the shapes of the inputs are open, so there is no plan to show; give them with --shape NAME=1x3x224x224"
                 );
@@ -54,7 +65,7 @@ pub(super) fn inspect(arguments: &arguments::Inspect) -> Result<ExitCode, Failur
 }
 
 /// The shapes to plan for: what the model fixes, with what the user gives in place of open lengths. none: some are still open.
-fn shapes(session: &Session, given: &[String]) -> Result<Option<Vec<Vec<u64>>>, Failure> {
+pub(super) fn shapes(session: &Session, given: &[String]) -> Result<Option<Vec<Vec<u64>>>, Failure> {
     if given.is_empty() {
         return Ok(session.shapes_when_known());
     }
@@ -105,6 +116,15 @@ fn text_form(arguments: &arguments::Inspect, session: &Session, plan: Option<&Pl
     if shows(What::Graph) {
         let _ = write!(out, "\ngraph: {} nodes\n{}", session.graph().nodes.len(), session.graph());
     }
+    if shows(What::Steps) {
+        let _ = write!(out, "\nsteps\n{}segments\n", session.program());
+        for (number, segment) in session.segments().iter().enumerate() {
+            let operators = operators(segment).into_iter().map(|(op, count)| format!("{count} {op}"));
+            let operators = operators.collect::<Vec<_>>().join(", ");
+            let _ =
+                writeln!(out, "{number:4}  {} nodes: {operators}{}", segment.graph.nodes.len(), bound_text(segment));
+        }
+    }
     let Some(plan) = plan else { return out };
     if shows(What::Plan) {
         let _ = write!(out, "\nplan\n{plan}");
@@ -141,8 +161,41 @@ fn text_form(arguments: &arguments::Inspect, session: &Session, plan: Option<&Pl
         for ((place, op, reason), count) in counted(plan) {
             let _ = writeln!(out, "  {count:>5}  {place:9}  {op:20}  {reason}");
         }
+        for (path, op, what) in failed_fast_paths() {
+            let _ = writeln!(out, "  fast path {path} for {op} failed its self-check and is not used: {what}");
+        }
     }
     out
+}
+
+/// Fast paths that were found wrong on this machine, with the operator and what was seen.
+fn failed_fast_paths() -> Vec<(&'static str, String, String)> {
+    let outcomes = FastPathRecord::of_process().outcomes().into_iter();
+    let failed = |(path, op, outcome)| match outcome {
+        FastPathOutcome::Differs(what) => Some((path, op, what)),
+        FastPathOutcome::Agrees(_) => None,
+    };
+    outcomes.filter_map(failed).collect()
+}
+
+/// How many nodes of each operator a segment has.
+fn operators(segment: &Segment) -> BTreeMap<&str, usize> {
+    let mut counts = BTreeMap::new();
+    segment.graph.nodes.iter().for_each(|node| *counts.entry(node.op.as_str()).or_default() += 1);
+    counts
+}
+
+/// Inputs of a segment whose content decides shapes.
+fn bound(segment: &Segment) -> Vec<&str> {
+    let inputs = segment.graph.inputs.iter().zip(&segment.bound).filter(|(_, bound)| **bound);
+    inputs.map(|(id, _)| segment.graph.value(*id).name.as_str()).collect()
+}
+
+fn bound_text(segment: &Segment) -> String {
+    match &bound(segment)[..] {
+        [] => String::new(),
+        names => format!("; planned for each content of {}", names.join(", ")),
+    }
 }
 
 /// The arena that a session makes for this plan, if it is the first one.
@@ -190,6 +243,11 @@ fn json_form(arguments: &arguments::Inspect, session: &Session, plan: Option<&Pl
     if shows(What::Graph) {
         out["graph"] = json!({ "nodes": session.graph().nodes.len(), "text": session.graph().to_string() });
     }
+    if shows(What::Steps) {
+        let of = |segment: &Segment| json!({ "nodes": segment.graph.nodes.len(), "operators": operators(segment), "bound": bound(segment) });
+        let segments: Vec<Value> = session.segments().iter().map(of).collect();
+        out["steps"] = json!({ "text": session.program().to_string(), "segments": segments });
+    }
     if let Some(plan) = plan {
         if shows(What::Plan) {
             out["plan"] = json!({ "dispatches": plan.dispatches.len(), "text": plan.to_string() });
@@ -211,10 +269,14 @@ fn json_form(arguments: &arguments::Inspect, session: &Session, plan: Option<&Pl
                     dispatch.operation.outputs.iter().flatten().map(|output| output.shape.clone()).collect();
                 json!({
                     "node": dispatch.node, "op": dispatch.operation.op, "epilogue": dispatch.operation.epilogue.iter().map(|step| &step.op).collect::<Vec<_>>(),
-                    "place": dispatch.place.to_string(), "reason": dispatch.reason, "shards": dispatch.shards, "outputs": shapes,
+                    "place": dispatch.place.to_string(), "fast_path": dispatch.place.fast_path(), "reason": dispatch.reason, "shards": dispatch.shards, "outputs": shapes,
                 })
             };
             out["devices"] = plan.dispatches.iter().map(of).collect();
+            let failed = failed_fast_paths()
+                .into_iter()
+                .map(|(path, op, what)| json!({ "fast_path": path, "op": op, "what": what }));
+            out["failed_fast_paths"] = failed.collect();
         }
     }
     format!("{out:#}\n")

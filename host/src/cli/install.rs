@@ -176,13 +176,13 @@ impl Installer {
             return false;
         }
         for (index, chip) in chips {
-            self.registry.add_chip(self.chip(&chip.name, chip.fast_paths, plugin).configured(index));
+            self.registry.add_chip(self.chip(&chip.name, chip.fast_paths.clone(), plugin).configured(index));
         }
         true
     }
 
     fn chip(&self, name: &str, fast_paths: FastPaths, plugin: &Arc<Plugin>) -> Chip {
-        Chip::new(name.to_owned(), self.config.aliases(name), fast_paths == FastPaths::Auto, plugin.clone())
+        Chip::new(name.to_owned(), self.config.aliases(name), fast_paths, plugin.clone())
     }
 
     /// A plugin that no chip entry names: a chip takes its own id as its name, unless another one has it already.

@@ -14,10 +14,12 @@ mod install;
 mod new;
 mod package;
 mod plugins;
+mod profile;
 mod progress;
 mod remedy;
 mod serve;
 mod signing;
+mod tune;
 
 use arguments::{Arguments, Command, ConformanceCommand, PluginCommand};
 use clap::Parser;
@@ -54,6 +56,7 @@ fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     match arguments.command {
         Command::Serve(arguments) => serve::serve(arguments),
         Command::Infer(arguments) => infer::infer(&arguments),
+        Command::Tune(arguments) => tune::tune(&arguments),
         Command::Inspect(arguments) => inspect::inspect(&arguments),
         Command::Package(arguments) => package::package(&arguments),
         Command::Plugin { command: PluginCommand::List(arguments) } => plugins::list(&arguments),

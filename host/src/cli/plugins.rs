@@ -22,7 +22,7 @@ pub(super) fn list(arguments: &List) -> Result<ExitCode, Failure> {
             .iter()
             .map(|chip| {
                 json!({
-                    "name": chip.name, "aliases": chip.aliases, "fast_paths": chip.fast_paths, "faults": chip.faults(),
+                    "name": chip.name, "aliases": chip.aliases, "fast_paths": chip.fast_paths.to_string(), "faults": chip.faults(),
                     "broken_promises": chip.broken_promises(), "set_aside": chip.is_set_aside(), "plugin": facts(&chip.plugin),
                 })
             })
@@ -42,7 +42,7 @@ pub(super) fn list(arguments: &List) -> Result<ExitCode, Failure> {
         let aliases =
             if chip.aliases.is_empty() { String::new() } else { format!(" (also {})", chip.aliases.join(", ")) };
         let best = if index == 0 { ", `auto` picks it" } else { "" };
-        let fast_paths = if chip.fast_paths { "auto" } else { "off" };
+        let fast_paths = &chip.fast_paths;
         let _ = writeln!(
             out,
             "chip      {}{aliases}: {} {}, {}, {} operators, fast paths {fast_paths}{best}",

@@ -65,6 +65,7 @@ fn of_plan(error: &PlanError) -> String {
         PlanError::Requirements { .. } => REPORT.into(),
         PlanError::Device(error) => match error {
             DeviceError::Unsupported { .. } => "pick another chip with --chip-type, or leave out --strict".into(),
+            DeviceError::SetAside { .. } => "replace the chip's file and start again, or leave out --strict".into(),
             DeviceError::NotConcrete { .. } => SHAPES.into(),
             DeviceError::TooLarge { .. } => "use a smaller input, or split the model".into(),
             DeviceError::TensorAttribute { .. } | DeviceError::Constant { .. } => EXPORT.into(),

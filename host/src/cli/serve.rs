@@ -149,7 +149,7 @@ fn bring_up(
     let threads = threads(&arguments.common);
     let waiting = usize::try_from(config.server.queue).expect("within its range: config checked it");
     let mut watch = Watch::new(&config.plugins_dir);
-    let assembled = Assembled::new(config.clone(), threads, waiting)?;
+    let assembled = Assembled::new(config.clone(), threads, waiting)?.tuned(&arguments.common)?;
     let registry = &assembled.host.registry;
     await_chip(&arguments.common.chip_type, registry, &config)?;
     let chips: Vec<_> = registry.chips().iter().map(|chip| chip.name.clone()).collect();

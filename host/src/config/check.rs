@@ -10,6 +10,8 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+/// Names of all sections.
+const SECTIONS: [&str; 6] = ["server", "loops", "plugin", "chip", "importer", "model"];
 /// Entries of one list.
 const MAX_ENTRIES: usize = 1024;
 
@@ -32,25 +34,17 @@ impl<'a> Checker<'a> {
         let sections: BTreeMap<&str, Vec<Key>> = sections().into_iter().map(|(title, _, keys)| (title, keys)).collect();
         let mut top = DeTable::new();
         for (key, value) in document.get_ref() {
-            if matches!(key.get_ref().as_ref(), "server" | "plugin" | "chip" | "importer" | "model") {
+            if SECTIONS.contains(&key.get_ref().as_ref()) {
                 continue;
             }
             top.insert(key.clone(), value.clone());
         }
         let mut known: Vec<&'static str> = sections["top level"].iter().map(|key| key.name).collect();
-        known.extend(["server", "plugin", "chip", "importer", "model"]);
+        known.extend(SECTIONS);
         self.keys(&top, &sections["top level"], "top level", &known, 1)?;
         let top: Top = self.typed(top, 1)?;
-        let server = match document.get_ref().get("server") {
-            Some(value) => {
-                let line = self.line(value.span().start);
-                let DeValue::Table(table) = value.get_ref() else {
-                    return Err(self.invalid(line, "`server` is not a section", "write it as [server]"));
-                };
-                self.section(table, &sections["[server]"], "[server]", line)?
-            }
-            None => Default::default(),
-        };
+        let server = self.single(document.get_ref(), "server", "[server]", &sections)?;
+        let loops = self.single(document.get_ref(), "loops", "[loops]", &sections)?;
         let plugin = self.list(document.get_ref(), "plugin", "[[plugin]]", &sections)?;
         let chip = self.list(document.get_ref(), "chip", "[[chip]]", &sections)?;
         let importer = self.list(document.get_ref(), "importer", "[[importer]]", &sections)?;
@@ -60,7 +54,8 @@ impl<'a> Checker<'a> {
         self.chips(&chip, &plugin)?;
         self.importers(&importer, &plugin)?;
         self.models(&model)?;
-        Ok(File { top, server, plugin: bare(plugin), chip: bare(chip), importer: bare(importer), model: bare(model) })
+        let (plugin, chip, importer, model) = (bare(plugin), bare(chip), bare(importer), bare(model));
+        Ok(File { top, server, loops, plugin, chip, importer, model })
     }
 
     fn trust(
@@ -193,6 +188,22 @@ impl<'a> Checker<'a> {
             format!("`{}` is no name for an entry of {section}", name.escape_debug()),
             format!("use letters, digits, `-`, `_` and `.`, at most {longest}, and not only dots"),
         ))
+    }
+
+    /// A section that stands once, or not at all.
+    fn single<T: Default + for<'d> Deserialize<'d>>(
+        &self,
+        document: &DeTable<'_>,
+        key: &str,
+        title: &'static str,
+        sections: &BTreeMap<&str, Vec<Key>>,
+    ) -> Result<T, ConfigError> {
+        let Some(value) = document.get(key) else { return Ok(T::default()) };
+        let line = self.line(value.span().start);
+        let DeValue::Table(table) = value.get_ref() else {
+            return Err(self.invalid(line, format!("`{key}` is not a section"), format!("write it as {title}")));
+        };
+        self.section(table, &sections[title], title, line)
     }
 
     fn list<T: for<'d> Deserialize<'d>>(

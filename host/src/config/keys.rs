@@ -1,5 +1,6 @@
 //! The keys of plugins.toml: each a field with its text, its default and its range. The reference page is made from this file.
 
+use super::FastPaths;
 use serde::Deserialize;
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -62,6 +63,11 @@ impl Shown for String {
 impl Shown for PathBuf {
     fn shown(&self) -> String {
         format!("{:?}", self.display().to_string())
+    }
+}
+impl Shown for FastPaths {
+    fn shown(&self) -> String {
+        format!("\"{self}\"")
     }
 }
 impl Shown for Vec<String> {
@@ -129,13 +135,6 @@ words! {
         /// Only those that a trusted key has signed.
         Signed = "signed",
     }
-    /// Whether native code may stand in for a chip's kernels.
-    FastPaths {
-        /// Where there is a checked one for this machine.
-        Auto = "auto",
-        /// Never.
-        Off = "off",
-    }
     /// What a plugin that imports WASI gets.
     Wasi {
         /// It is refused.
@@ -184,6 +183,19 @@ sections! {
         /// After that: how long requests in flight may take to finish, in ms.
         drain_ms: u64 = 25_000, Range::Number(0, 3_600_000);
     }
+    /// What one request may do in a model with branches and loops: such a model may run for ever, and nothing else stops it.
+    Loops, "[loops]" {
+        /// Runs of loop bodies, all loops together.
+        iterations: u64 = 4_194_304, Range::Number(1, 1 << 40);
+        /// Steps, those of bodies counted in every run.
+        steps: u64 = 16_777_216, Range::Number(1, 1 << 40);
+        /// Seconds after which no further step begins. A step has deadlines of its own.
+        seconds: u64 = 600, Range::Number(1, 86_400);
+        /// What loops collect run by run until they end, in MiB.
+        collected_mib: u64 = 4096, Range::Number(1, 1_048_576);
+        /// Blocks inside one another, branches and bodies alike.
+        nesting: u64 = 16, Range::Number(1, 16);
+    }
     /// A plugin file and what it is allowed. One entry for each.
     PluginEntry, "[[plugin]]" {
         /// What the other sections and the messages call it.
@@ -205,8 +217,8 @@ sections! {
         name: String = String::new(), Range::Text("letters, digits, `-`, `_` and `.`, at most 64, not `auto` (required)");
         /// Name of the plugin that runs it.
         plugin: String = String::new(), Range::Text("the name of a [[plugin]] (required)");
-        /// Whether native code may stand in for its kernels on machines that the host knows.
-        fast_paths: FastPaths = FastPaths::Auto, Range::OneOf(FastPaths::WORDS);
+        /// Which native kernels may stand in for its own on machines that the host knows. `host doctor` lists them.
+        fast_paths: FastPaths = FastPaths::Auto, Range::Text("\"auto\", \"off\", or names with commas between: those alone; `-NAME`: all but that");
         /// Further names. Unless given elsewhere, `TYPE_A` is one of `simd128`, and `TYPE_B` of `npu-sim`.
         alias: Vec<String> = Vec::new(), Range::Text("a list of names");
     }
@@ -235,6 +247,7 @@ sections! {
 pub(super) struct File {
     pub(super) top: Top,
     pub(super) server: Server,
+    pub(super) loops: Loops,
     pub(super) plugin: Vec<PluginEntry>,
     pub(super) chip: Vec<ChipEntry>,
     pub(super) importer: Vec<ImporterEntry>,

@@ -5,14 +5,15 @@
 
 mod check;
 mod error;
+mod fast_paths;
 mod keys;
 mod nearest;
 mod watch;
 
 pub use error::ConfigError;
+pub use fast_paths::FastPaths;
 pub use keys::{
-    ChipEntry, FastPaths, ImporterEntry, Key, ModelEntry, PluginEntry, Range, Server, Top, Trust, Wasi, reference,
-    sections,
+    ChipEntry, ImporterEntry, Key, Loops, ModelEntry, PluginEntry, Range, Server, Top, Trust, Wasi, reference, sections,
 };
 pub use nearest::nearest;
 pub use watch::{Change, Watch, dropped};
@@ -37,6 +38,8 @@ pub struct Config {
     pub cache_models_mib: u64,
     /// `[server]`
     pub server: Server,
+    /// `[loops]`
+    pub loops: Loops,
     /// `[[plugin]]`, in the file's order.
     pub plugins: Vec<PluginEntry>,
     /// `[[chip]]`, best first.
@@ -93,6 +96,7 @@ impl Config {
             },
             cache_models_mib: file.top.cache_models_mib,
             server: file.server,
+            loops: file.loops,
             plugins,
             chips: file.chip,
             importers: file.importer,

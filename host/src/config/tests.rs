@@ -228,7 +228,7 @@ fn every_key_has_a_text_and_numbers_have_a_range_that_holds_the_default() {
             count += 1;
         }
     }
-    assert_eq!(count, 32);
+    assert_eq!(count, 37);
     assert!(reference().contains("| `port` | `8000` | a number from 0 to 65535 |"));
 }
 

@@ -26,9 +26,10 @@ pub(super) fn loading(error: &LoadError) -> Outcome {
 pub(super) fn planning(error: &InferError) -> Outcome {
     let verdict = match error {
         InferError::Rejected(text) if text.contains(BROKEN_PROMISE) => Verdict::BrokenPromise,
-        InferError::Internal(error) | InferError::OutOfMemory(error) | InferError::Failed { error, .. } => {
-            engine(error)
-        }
+        InferError::Internal(error)
+        | InferError::OutOfMemory(error)
+        | InferError::SetAside(error)
+        | InferError::Failed { error, .. } => engine(error),
         _ => Verdict::Declined,
     };
     outcome(verdict, &error.to_string())

@@ -1,7 +1,8 @@
 //! A whole examination: the cases that are asked for, run, held against the list of known gaps, and summed up.
 
 use super::kernels::card;
-use super::{Event, RunError, RunOptions, Target, run, suites};
+use super::{Event, RunError, RunOptions, Target, USUAL_SEED, run, suites};
+use crate::config::FastPaths;
 use crate::plugin::{ABI_VERSION, Kind, Plugin};
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,6 +18,8 @@ pub struct Selection {
     pub patterns: Vec<String>,
     /// Only cases of these suites; empty: all.
     pub suites: Vec<String>,
+    /// Seed of the drawn cases; none: the usual one.
+    pub seed: Option<u64>,
 }
 
 impl Selection {
@@ -29,7 +32,7 @@ impl Selection {
 
     /// Whether it is everything.
     fn is_whole(&self) -> bool {
-        self.profiles.is_empty() && self.patterns.is_empty() && self.suites.is_empty()
+        self.profiles.is_empty() && self.patterns.is_empty() && self.suites.is_empty() && self.seed.is_none()
     }
 }
 
@@ -42,7 +45,7 @@ pub fn examine(
     watch: &mut dyn FnMut(Event<'_>),
 ) -> Result<Report, RunError> {
     let start = Instant::now();
-    let suites = suites();
+    let suites = suites(selection.seed.unwrap_or(USUAL_SEED));
     let about_the_host =
         |case: &CaseFacts| suites.iter().any(|suite| suite.name() == case.suite && suite.is_about_the_host());
     // A chip alone says nothing of the host, so checks of the host are run for it only where they are asked for.
@@ -71,7 +74,7 @@ pub fn compare_fast_paths(
 ) -> Result<FastPathDifference, RunError> {
     let before = |facts: &CaseFacts| report.cases.iter().find(|case| case.facts == *facts);
     let helped = Target { fast_paths: true, strict: false, ..target.clone() };
-    let after = run(&suites(), &|case| before(case).is_some(), &helped, options, watch)?;
+    let after = run(&suites(USUAL_SEED), &|case| before(case).is_some(), &helped, options, watch)?;
     let differing = after.iter().filter_map(|after| {
         let (off, on) = (before(&after.facts)?.outcome.verdict, after.outcome.verdict);
         (off != on).then(|| format!("{}: {off} -> {on}", after.facts.name))
@@ -96,7 +99,7 @@ pub fn performance_card(target: &Target, portable: Option<&Arc<Plugin>>) -> Vec<
 
 /// The cases of a profile on this host: its list, or all of its suite.
 pub fn profile_cases(profile: &Profile) -> Vec<String> {
-    let cases = suites().into_iter().flat_map(|suite| suite.cases());
+    let cases = suites(USUAL_SEED).into_iter().flat_map(|suite| suite.cases());
     cases.filter(|case| profile.asks_for(case)).map(|case| case.name).collect()
 }
 
@@ -123,7 +126,7 @@ fn subject(target: &Target) -> Subject {
 fn settings(target: &Target, selection: &Selection, options: RunOptions) -> Settings {
     Settings {
         strict: target.strict,
-        fast_paths: target.fast_paths && target.chip.fast_paths,
+        fast_paths: target.fast_paths && target.chip.fast_paths != FastPaths::Off,
         jobs: options.jobs,
         threads: target.threads,
         deadline_ms: target.deadline.as_millis() as u64,

@@ -109,7 +109,7 @@ fn places(session: &Session, inputs: &[(String, CaseValue)]) -> Places {
     for dispatch in &plan.dispatches {
         match dispatch.place {
             Place::Chip => places.chip += 1,
-            Place::FastPath => places.fast_path += 1,
+            Place::FastPath(_) => places.fast_path += 1,
             Place::Portable => places.portable += 1,
         }
     }

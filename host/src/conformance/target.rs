@@ -1,5 +1,6 @@
 //! What cases are run on.
 
+use crate::config::FastPaths;
 use crate::device::Chip;
 use crate::plugin::Runtime;
 use crate::scheduler::Team;
@@ -50,13 +51,14 @@ impl Target {
         Options {
             chip: self.chip.name.clone(),
             threads: self.threads,
-            fast_paths: self.fast_paths,
+            fast_paths: if self.fast_paths { FastPaths::Auto } else { FastPaths::Off },
             strict: self.strict,
         }
     }
 
     /// The host, with threads that no other case shares.
     pub fn host_for_a_case(&self) -> Host {
-        Host::new(self.host.registry.clone(), Team::new(self.threads, QUEUE))
+        let host = Host::new(self.host.registry.clone(), Team::new(self.threads, QUEUE));
+        Host { limits: self.host.limits, ..host }
     }
 }

@@ -1,5 +1,7 @@
 //! A chip that models can be planned on, and the record of what it did wrong.
 
+use super::{FastPathRecord, FastPathRules};
+use crate::config::FastPaths;
 use crate::plugin::Plugin;
 use std::cmp::Reverse;
 use std::collections::VecDeque;
@@ -18,8 +20,8 @@ pub struct Chip {
     pub name: String,
     /// Further names.
     pub aliases: Vec<String>,
-    /// Whether native fast paths may stand in for its kernels.
-    pub fast_paths: bool,
+    /// Which native fast paths may stand in for its kernels.
+    pub fast_paths: FastPaths,
     /// What runs it.
     pub plugin: Arc<Plugin>,
     /// Its place among the entries of plugins.toml; none: no entry names it.
@@ -39,7 +41,7 @@ struct Record {
 
 impl Chip {
     /// A chip without faults that no entry of plugins.toml names.
-    pub fn new(name: String, aliases: Vec<String>, fast_paths: bool, plugin: Arc<Plugin>) -> Self {
+    pub fn new(name: String, aliases: Vec<String>, fast_paths: FastPaths, plugin: Arc<Plugin>) -> Self {
         Self { name, aliases, fast_paths, plugin, entry: None, record: Record::default() }
     }
 
@@ -53,13 +55,9 @@ impl Chip {
         self.entry.is_some()
     }
 
-    /// Why native fast paths may not stand in for its kernels, where the command line has them `allowed`; none: they may.
-    pub fn no_fast_paths(&self, allowed: bool) -> Option<&'static str> {
-        match (allowed, self.fast_paths) {
-            (false, _) => Some("--fast-paths off"),
-            (true, false) => Some("fast_paths = \"off\" in plugins.toml"),
-            (true, true) => None,
-        }
+    /// Which fast paths may stand in for its kernels where the command line has that `flag`.
+    pub fn fast_path_rules(&self, flag: &FastPaths) -> FastPathRules<'static> {
+        FastPathRules::new(flag.clone(), self.fast_paths.clone(), FastPathRecord::of_process())
     }
 
     /// Notes that a request failed twice on this chip.

@@ -3,7 +3,10 @@
 //! The order of choice is fixed and printed: fast path where the chip's entry allows it, else the chip, else portable unless `--strict`.
 //! Where the bytes lie is `plan`'s work; running is `engine`'s.
 
+mod by_cost;
 mod chip;
+mod costs;
+mod fast_paths;
 mod operation;
 mod plausible;
 mod promises;
@@ -12,7 +15,10 @@ mod scout;
 mod select;
 mod support;
 
+pub use by_cost::ByCost;
 pub use chip::Chip;
+pub use costs::{Costs, CostsError, CostsOrigin, cost_name};
+pub use fast_paths::{FastPathOutcome, FastPathRecord, FastPathRules};
 pub(crate) use operation::attributes;
 pub use operation::{operation, value_bytes};
 pub use plausible::plausible;
@@ -29,18 +35,28 @@ use sunmao_plugin_sdk as sdk;
 /// What runs a dispatch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Place {
-    /// A native kernel for this machine's instruction set.
-    FastPath,
+    /// A native kernel for this machine's instruction set: the fast path of that name.
+    FastPath(&'static str),
     /// The chip plugin's kernel.
     Chip,
     /// The host's own scalar kernel.
     Portable,
 }
 
+impl Place {
+    /// The name of the fast path, where it is one.
+    pub fn fast_path(self) -> Option<&'static str> {
+        match self {
+            Place::FastPath(path) => Some(path),
+            Place::Chip | Place::Portable => None,
+        }
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Place::FastPath => "fast-path",
+            Place::FastPath(_) => "fast-path",
             Place::Chip => "chip",
             Place::Portable => "portable",
         })
@@ -65,6 +81,14 @@ pub enum DeviceError {
     NotConcrete {
         /// The tensor.
         value: String,
+    },
+    /// The chip failed too often, and nobody may stand in for it.
+    #[error(
+        "chip `{chip}` is set aside because it failed too often within a minute, and --strict lets nobody stand in"
+    )]
+    SetAside {
+        /// The chip.
+        chip: String,
     },
     /// A tensor beyond what 32-bit plugins address.
     #[error("tensor `{value}` of shape {shape:?} is larger than {limit} bytes: use a smaller input or split the model")]
@@ -109,8 +133,17 @@ pub enum DeviceError {
 /// Makes an operation ready as a native kernel at `place`.
 pub fn native_kernel(place: Place, operation: &sdk::abi::Operation) -> Result<Box<dyn sdk::Kernel>, sdk::Error> {
     match place {
-        Place::FastPath => sunmao_fastpath::prepare(operation)
-            .unwrap_or_else(|| Err(sdk::Error::unsupported("no fast path is registered for it"))),
-        _ => sunmao_portable::prepare(operation),
+        Place::FastPath(path) => fast_path(operation, |name| name == path).map(|(_, kernel)| kernel),
+        Place::Chip | Place::Portable => sunmao_portable::prepare(operation),
     }
+}
+
+/// The best fast path for an operation among those that are `allowed` by name, made ready, and its place.
+pub fn fast_path(
+    operation: &sdk::abi::Operation,
+    allowed: impl Fn(&'static str) -> bool,
+) -> Result<(Place, Box<dyn sdk::Kernel>), sdk::Error> {
+    sunmao_fastpath::find(operation, allowed)
+        .map(|found| (Place::FastPath(found.path), found.kernel))
+        .ok_or_else(|| sdk::Error::unsupported("no fast path is registered for it"))
 }

@@ -1,6 +1,7 @@
 //! The chips that are loaded, by name, in order of preference. Plugins come and go while serving; a model keeps the one it was planned with.
 
 use super::Chip;
+use crate::config::FastPaths;
 use crate::plugin::{Kind, Plugin};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
@@ -70,7 +71,7 @@ impl Registry {
     /// Adds a plugin that no entry names: a chip takes its own id as name, an importer serves its formats.
     pub fn add(&self, plugin: Arc<Plugin>) {
         match plugin.kind() {
-            Kind::Chip(facts) => self.add_chip(Chip::new(facts.info.id.clone(), Vec::new(), true, plugin)),
+            Kind::Chip(facts) => self.add_chip(Chip::new(facts.info.id.clone(), Vec::new(), FastPaths::Auto, plugin)),
             Kind::Importer(_) => {
                 let mut inner = self.inner.write().expect("registry lock: no holder panics");
                 inner.refused.retain(|refusal| refusal.path != plugin.path());
@@ -133,7 +134,7 @@ mod tests {
     use crate::plugin::testing;
 
     fn chip(name: &str) -> Chip {
-        Chip::new(name.into(), Vec::new(), true, testing::chip())
+        Chip::new(name.into(), Vec::new(), FastPaths::Auto, testing::chip())
     }
 
     fn names(registry: &Registry) -> Vec<String> {

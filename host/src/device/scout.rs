@@ -1,7 +1,7 @@
 //! Asks a chip what it runs, on an instance that never runs anything itself and is made anew when a question kills it.
 
 use super::{BrokenPromise, BrokenPromises, Chip, covers, plausible};
-use crate::plugin::{ChipInstance, PluginError};
+use crate::plugin::{ChipInstance, Digest, PluginError};
 use sunmao_plugin_sdk::{ErrorCode, abi};
 
 /// What the instance reserves: it prepares and never runs.
@@ -18,6 +18,8 @@ pub struct Scout<'a> {
 pub(super) enum No {
     /// It said so, or it is not asked.
     Declined(String),
+    /// It would be asked, had it not failed too often.
+    SetAside,
     /// Its table said yes, and then it failed.
     Broken(BrokenPromise),
     /// The host itself failed.
@@ -35,7 +37,7 @@ impl<'a> Scout<'a> {
         let table = self.chip.plugin.chip().map_or(&[][..], |facts| &facts.operators);
         covers(table, operation).map_err(|reason| No::Declined(reason.0))?;
         if self.chip.is_set_aside() {
-            return Err(No::Declined("set aside: it failed too often within a minute".into()));
+            return Err(No::SetAside);
         }
         if let Some(reason) = self.broken.reason(&operation.op, node) {
             return Err(No::Declined(reason));
@@ -53,6 +55,16 @@ impl<'a> Scout<'a> {
                 Err(BrokenPromise::blame(operation, node, error).map_or_else(No::Failed, No::Broken))
             }
         }
+    }
+
+    /// What the chip's plugin is known by.
+    pub(super) fn digest(&self) -> Digest {
+        self.chip.plugin.digest()
+    }
+
+    /// Name of the chip.
+    pub(super) fn chip(&self) -> &str {
+        &self.chip.name
     }
 
     /// Counts a broken promise and answers what to write down. The chip is not asked about that node again.

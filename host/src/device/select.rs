@@ -1,6 +1,7 @@
 //! Chooses who runs a node, and writes down why.
 
-use super::{DeviceError, Place, Scout, native_kernel, scout};
+use super::{DeviceError, FastPathRules, Place, Scout, native_kernel, scout};
+use crate::plugin::Digest;
 use sunmao_plugin_sdk::abi;
 
 /// The choice for one operation.
@@ -18,14 +19,19 @@ pub struct Placed {
 pub trait Placer {
     /// Who runs `operation` of `node`.
     fn place(&mut self, node: &str, operation: &abi::Operation) -> Result<Placed, DeviceError>;
+
+    /// What the measured costs are known by that it chooses by; none: it knows no costs.
+    fn costs(&self) -> Option<Digest> {
+        None
+    }
 }
 
 /// The order of choice as DESIGN.md gives it.
 pub struct Selector<'a> {
     /// Asks the chip.
     pub chip: Option<Scout<'a>>,
-    /// Why native fast paths may not be chosen; none: they may.
-    pub no_fast_paths: Option<&'static str>,
+    /// Which fast paths may be chosen.
+    pub fast_paths: FastPathRules<'a>,
     /// No host fallback: what the chip does not run is an error.
     pub strict: bool,
 }
@@ -33,22 +39,22 @@ pub struct Selector<'a> {
 impl Placer for Selector<'_> {
     fn place(&mut self, node: &str, operation: &abi::Operation) -> Result<Placed, DeviceError> {
         let mut reasons = Vec::new();
-        match self.no_fast_paths {
-            Some(why) => reasons.push(format!("fast paths are off ({why})")),
-            None => match native(Place::FastPath, operation) {
-                Ok(placed) => {
-                    return Ok(Placed {
-                        reason: format!("registered for {}", sunmao_fastpath::Isa::detect()),
-                        ..placed
-                    });
-                }
-                Err(reason) => reasons.push(format!("fast path: {reason}")),
-            },
+        match self.fast_paths.choose(operation) {
+            Ok((place, kernel, reason)) => {
+                return Ok(Placed { place, requirements: kernel.requirements(), reason });
+            }
+            Err(reason) => reasons.push(reason),
         }
         if let Some(chip) = &mut self.chip {
             match chip.ask(node, operation) {
                 Ok(requirements) => {
                     return Ok(Placed { place: Place::Chip, requirements, reason: reasons.join("; ") });
+                }
+                Err(scout::No::SetAside) if self.strict => {
+                    return Err(DeviceError::SetAside { chip: chip.chip().to_owned() });
+                }
+                Err(scout::No::SetAside) => {
+                    reasons.push("chip: set aside: it failed too often within a minute".into());
                 }
                 Err(scout::No::Declined(reason)) => reasons.push(format!("chip: {reason}")),
                 // The host's own kernel takes over, and the request goes on.
@@ -62,16 +68,14 @@ impl Placer for Selector<'_> {
         if self.strict {
             reasons.push("host fallback: off (--strict)".into());
         } else {
-            match native(Place::Portable, operation) {
-                Ok(placed) => return Ok(Placed { reason: reasons.join("; "), ..placed }),
-                Err(reason) => reasons.push(format!("portable: {reason}")),
+            match native_kernel(Place::Portable, operation) {
+                Ok(kernel) => {
+                    let requirements = kernel.requirements();
+                    return Ok(Placed { place: Place::Portable, requirements, reason: reasons.join("; ") });
+                }
+                Err(error) => reasons.push(format!("portable: {}", error.message)),
             }
         }
         Err(DeviceError::Unsupported { op: operation.op.clone(), node: node.to_owned(), reasons: reasons.join("; ") })
     }
-}
-
-fn native(place: Place, operation: &abi::Operation) -> Result<Placed, String> {
-    let kernel = native_kernel(place, operation).map_err(|error| error.message)?;
-    Ok(Placed { place, requirements: kernel.requirements(), reason: String::new() })
 }

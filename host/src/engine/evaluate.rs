@@ -1,7 +1,7 @@
 //! Evaluates constant nodes with the portable kernels, for folding.
 
 use super::native::run_once;
-use crate::device::attributes;
+use crate::device::{Place, attributes};
 use sunmao_graph::{Evaluator, Node, Tensor, TensorType};
 use sunmao_plugin_sdk::{ErrorCode, abi};
 
@@ -25,7 +25,7 @@ impl Evaluator for PortableEvaluator {
                 usize::try_from(kind.dtype.bytes(elements)?).ok()
             })
             .collect();
-        match run_once(&operation, &bytes, &sizes?) {
+        match run_once(Place::Portable, &operation, &bytes, &sizes?) {
             Ok(results) => {
                 let tensor = |(bytes, kind): (Vec<u8>, &&TensorType)| Tensor {
                     dtype: kind.dtype,

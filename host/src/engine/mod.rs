@@ -13,12 +13,16 @@ mod member;
 mod native;
 mod packing;
 mod replay;
+mod self_check;
+mod trace;
 
 pub use arena::Layout;
 pub use evaluate::PortableEvaluator;
 pub use executor::{Executor, Loaded};
 pub use native::Solo;
 pub use replay::Run;
+pub use self_check::{check_fast_paths, check_on_samples, drawn_operands};
+pub use trace::{Event, Trace, What};
 
 #[cfg(test)]
 mod tests;

@@ -144,14 +144,15 @@ impl Solo {
     }
 }
 
-/// Runs one operation on bytes that the caller holds, with the portable kernel. `outputs` says how many bytes each present output has.
+/// Runs one operation on bytes that the caller holds, with a native kernel. `outputs` says how many bytes each present output has.
 pub(super) fn run_once(
+    place: Place,
     operation: &abi::Operation,
     inputs: &[&[u8]],
     outputs: &[usize],
 ) -> Result<Vec<Vec<u8>>, sdk::Error> {
     const ALIGNMENT: usize = 64;
-    let kernel = native_kernel(Place::Portable, operation)?;
+    let kernel = native_kernel(place, operation)?;
     let requirements = kernel.requirements();
     // Lay out operands, packed forms in place of constants, and the workspace, one behind the other.
     let mut packed = Vec::new();
@@ -185,8 +186,13 @@ pub(super) fn run_once(
     if u32::try_from(total).is_err() {
         return Err(sdk::Error::new(sdk::ErrorCode::LimitExceeded, "the operands exceed 4 GiB"));
     }
-    // u64 elements keep the start aligned for every element type.
-    let mut arena = vec![0u64; total.div_ceil(8)];
+    /// Keeps the start aligned for every element type, and for kernels that rely on the plan's alignment.
+    #[repr(align(64))]
+    #[derive(Clone)]
+    struct Line {
+        _bytes: [u8; ALIGNMENT],
+    }
+    let mut arena = vec![Line { _bytes: [0; ALIGNMENT] }; total.div_ceil(ALIGNMENT)];
     let start: *mut u8 = arena.as_mut_ptr().cast();
     let filled = pieces.iter().enumerate().filter_map(|(i, (_, bytes))| bytes.map(|bytes| (i, bytes)));
     for (index, bytes) in filled.chain(packed.iter().map(|(index, bytes)| (*index, &bytes[..]))) {
@@ -217,7 +223,7 @@ pub(super) fn run_once(
     let call = unsafe { Call::new(start, 0, workspace as u32, requirements.workspace, 0, 1) };
     match catch_unwind(AssertUnwindSafe(|| dispatch.run(&call))) {
         Ok(result) => result?,
-        Err(_) => return Err(sdk::Error::new(sdk::ErrorCode::Internal, "the portable kernel panicked")),
+        Err(_) => return Err(sdk::Error::new(sdk::ErrorCode::Internal, "the native kernel panicked")),
     }
     let results = outputs.iter().zip(&offsets[first_output..]);
     Ok(results

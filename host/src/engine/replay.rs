@@ -1,6 +1,7 @@
 //! One request: copy in, replay the recorded dispatches on one or more threads, copy out.
 
 use super::barrier::Barrier;
+use super::trace::{Observer, Recorder, Trace, Unobserved, What};
 use super::{EngineError, Executor, Loaded};
 use crate::device::Place;
 use crate::plan::{Argument, Schedule, Step};
@@ -18,6 +19,7 @@ pub struct Run {
     members: Vec<usize>,
     barrier: Barrier,
     one_by_one: bool,
+    trace: Option<Arc<Trace>>,
     /// The first failure that is not a mere consequence of another.
     failure: Mutex<Option<EngineError>>,
 }
@@ -26,12 +28,17 @@ impl Run {
     /// A run of `loaded` on `slot` by those members; one: it runs alone.
     pub fn new(executor: Arc<Executor>, loaded: Arc<Loaded>, slot: usize, members: Vec<usize>) -> Self {
         let barrier = Barrier::new(members.len());
-        Self { executor, loaded, slot, members, barrier, one_by_one: false, failure: Mutex::new(None) }
+        Self { executor, loaded, slot, members, barrier, one_by_one: false, trace: None, failure: Mutex::new(None) }
     }
 
     /// The same, with a call into the chip for each dispatch: should one fail, it is known which.
     pub fn one_by_one(self) -> Self {
         Self { one_by_one: true, ..self }
+    }
+
+    /// The same, with everything written down.
+    pub fn traced(self, trace: Option<Arc<Trace>>) -> Self {
+        Self { trace, ..self }
     }
 
     /// How many threads take part.
@@ -41,16 +48,21 @@ impl Run {
 
     /// Copies the request's tensors to where the plan reads them, in the order of the plan's inputs.
     pub fn copy_in(&self, inputs: &[&[u8]]) -> Result<(), EngineError> {
+        let start = self.trace.as_ref().map(|trace| trace.now());
         for (port, bytes) in self.loaded.plan.inputs.iter().zip(inputs) {
             if let Some(at) = self.slot_offset(port.at) {
                 self.executor.mapping().write(at, bytes)?;
             }
+        }
+        if let (Some(trace), Some(start)) = (&self.trace, start) {
+            trace.note(What::CopyIn { bytes: inputs.iter().map(|bytes| bytes.len() as u64).sum() }, start);
         }
         Ok(())
     }
 
     /// Copies output `index` of the plan.
     pub fn copy_out(&self, index: usize) -> Result<Vec<u8>, EngineError> {
+        let start = self.trace.as_ref().map(|trace| trace.now());
         let port = &self.loaded.plan.outputs[index];
         let mut bytes = vec![0; port.bytes as usize];
         let at = match port.at {
@@ -58,13 +70,20 @@ impl Run {
             Argument::Slot(offset) => self.executor.layout().slots_at + offset + self.executor.base(self.slot),
         };
         self.executor.mapping().read(at, &mut bytes)?;
+        if let (Some(trace), Some(start)) = (&self.trace, start) {
+            trace.note(What::CopyOut { bytes: port.bytes }, start);
+        }
         Ok(bytes)
     }
 
     /// Replays this thread's part. `thread` counts from 0; all threads of the run must take part.
     pub fn take_part(&self, thread: usize) {
         // Whatever goes wrong here, the others must not wait for this thread.
-        let replayed = catch_unwind(AssertUnwindSafe(|| self.replay(thread))).unwrap_or(Err(EngineError::Panic));
+        let replay = || match &self.trace {
+            None => self.replay(thread, &mut Unobserved),
+            Some(trace) => self.replay(thread, &mut Recorder::new(trace, &self.loaded.plan, thread)),
+        };
+        let replayed = catch_unwind(AssertUnwindSafe(replay)).unwrap_or(Err(EngineError::Panic));
         if let Err(error) = replayed {
             self.barrier.abort();
             let mut failure = self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -87,12 +106,13 @@ impl Run {
         }
     }
 
-    fn replay(&self, thread: usize) -> Result<(), EngineError> {
+    fn replay<O: Observer>(&self, thread: usize, observer: &mut O) -> Result<(), EngineError> {
         let (executor, loaded) = (&*self.executor, &*self.loaded);
         let mut member = executor.member(self.members[thread]);
         let first_dispatch = member.ensure_bound(executor, loaded)?;
         let base = executor.base(self.slot);
         let schedule: &Schedule = if self.threads() == 1 { &loaded.plan.alone } else { &loaded.plan.shared };
+        observer.begin();
         for (round, phase) in (1..).zip(&schedule.phases) {
             // A team smaller than the plan was made for splits into fewer shards.
             let shards = phase.shards.min(self.threads() as u32);
@@ -100,11 +120,12 @@ impl Run {
                 for step in &schedule.steps[phase.first as usize..phase.end as usize] {
                     match *step {
                         Step::Chip { first, count } => {
-                            let stride = if self.one_by_one { 1 } else { count };
+                            let stride = if self.one_by_one || O::APART { 1 } else { count };
                             for first in (first..first + count).step_by(stride.max(1) as usize) {
                                 let result =
                                     member.run(first_dispatch + first, stride, thread as u32, shards, base as u32);
                                 result.map_err(|error| self.name_node(error, first_dispatch, first, stride))?;
+                                observer.chip(first, thread as u32, shards);
                             }
                         }
                         Step::Native(index) => {
@@ -112,12 +133,14 @@ impl Run {
                             let dispatch = dispatch.expect("native steps have native dispatches");
                             let node = || loaded.plan.dispatches[index as usize].node.as_str();
                             dispatch.run(executor, node, thread as u32, shards, base)?;
+                            observer.native(index, thread as u32, shards);
                         }
                     }
                 }
             }
             if self.threads() > 1 {
                 self.barrier.wait(thread, round)?;
+                observer.wait();
             }
         }
         Ok(())

@@ -1,7 +1,7 @@
 //! Runs that go wrong inside the host.
 
 use super::*;
-use crate::device::Selector;
+use crate::device::{FastPathRules, Selector};
 use crate::plan::{self, Plan};
 use std::sync::Arc;
 use sunmao_graph::fold::NoWeights;
@@ -26,7 +26,7 @@ fn relu() -> (Arc<Executor>, Arc<Loaded>) {
         outputs: vec![Some(y)],
         epilogue: Vec::new(),
     });
-    let mut selector = Selector { chip: None, no_fast_paths: Some("not tested"), strict: false };
+    let mut selector = Selector { chip: None, fast_paths: FastPathRules::off("not tested"), strict: false };
     let options = plan::Options { alignment: 64, threads: 2 };
     let plan = plan::build(graph, &NoWeights, &mut selector, options).unwrap();
     let executor = Arc::new(Executor::new(None, 2, Layout::for_plan(plan.memory, 2).unwrap()).unwrap());
@@ -83,7 +83,7 @@ fn look_up(rows: u64) -> Plan {
         outputs: vec![Some(found)],
         epilogue: Vec::new(),
     });
-    let mut selector = Selector { chip: None, no_fast_paths: Some("not tested"), strict: false };
+    let mut selector = Selector { chip: None, fast_paths: FastPathRules::off("not tested"), strict: false };
     plan::build(graph, &Table, &mut selector, plan::Options { alignment: 64, threads: 1 }).unwrap()
 }
 

@@ -3,6 +3,7 @@
 use super::layouts::{self, Step};
 use super::lifetimes::{Lifetimes, Piece, is_view};
 use super::offsets::{assign, lower_bound};
+use super::work::work;
 use super::{Argument, Constant, Dispatch, Form, MemoryUse, Plan, PlanError, Port, Schedule};
 use crate::device::{DeviceError, Place, Placed, Placer, operation, plausible, value_bytes};
 use std::collections::HashMap;
@@ -113,7 +114,19 @@ pub fn build(
     };
     let alone = Schedule::new(&dispatches, 1);
     let shared = Schedule::new(&dispatches, options.threads);
-    Ok(Plan { alignment: options.alignment, dispatches, constants, inputs, outputs, memory, alone, shared, graph })
+    let tuned_by = placer.costs();
+    Ok(Plan {
+        alignment: options.alignment,
+        dispatches,
+        constants,
+        inputs,
+        outputs,
+        memory,
+        alone,
+        shared,
+        tuned_by,
+        graph,
+    })
 }
 
 struct Builder<'a> {
@@ -245,27 +258,4 @@ impl Builder<'_> {
         self.constant_index.insert((value, id), self.constants.len() - 1);
         Ok(self.constants.len() - 1)
     }
-}
-
-/// Elements written, each times the length of the sum behind it; elements read where that is more.
-fn work(operation: &abi::Operation) -> u64 {
-    let shape =
-        |operand: &Option<abi::Operand>| operand.as_ref().map(|operand| operand.shape.clone()).unwrap_or_default();
-    let elements = |shape: &[u32]| shape.iter().fold(1u64, |n, &d| n.saturating_mul(u64::from(d)));
-    let written =
-        operation.outputs.iter().flatten().map(|operand| elements(&operand.shape)).fold(0, u64::saturating_add);
-    let read = operation.inputs.iter().flatten().map(|operand| elements(&operand.shape)).fold(0, u64::saturating_add);
-    let sum = match operation.op.as_str() {
-        "Conv" | "ConvTranspose" | "ConvInteger" => {
-            operation.inputs.get(1).map_or(1, |weight| elements(shape(weight).get(1..).unwrap_or_default()))
-        }
-        "QLinearConv" => {
-            operation.inputs.get(3).map_or(1, |weight| elements(shape(weight).get(1..).unwrap_or_default()))
-        }
-        "MatMul" | "Gemm" | "MatMulInteger" | "QLinearMatMul" | "sunmao.MatMulIntegerToFloat" => {
-            operation.inputs.first().map_or(1, |a| u64::from(shape(a).last().copied().unwrap_or(1)))
-        }
-        _ => 1,
-    };
-    written.saturating_mul(sum).max(read)
 }

@@ -10,6 +10,7 @@ mod lifetimes;
 mod offsets;
 mod schedule;
 mod text;
+mod work;
 
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ pub use offsets::{Item, assign, lower_bound};
 pub use schedule::{Phase, Schedule, Step};
 
 use crate::device::{DeviceError, Place};
+use crate::plugin::Digest;
 use sunmao_graph::{DType, Graph, ValueId};
 use sunmao_plugin_sdk::abi;
 
@@ -42,6 +44,8 @@ pub struct Plan {
     pub alone: Schedule,
     /// The whole team takes part.
     pub shared: Schedule,
+    /// What the measured costs are known by that devices were chosen by; none: the usual order chose.
+    pub tuned_by: Option<Digest>,
 }
 
 /// Bytes that one request occupies.

@@ -72,7 +72,7 @@ impl Schedule {
                     }
                     chip += 1;
                 }
-                Place::FastPath | Place::Portable => this.steps.push(Step::Native(index as u32)),
+                Place::FastPath(_) | Place::Portable => this.steps.push(Step::Native(index as u32)),
             }
             let end = this.steps.len() as u32;
             if let Some(phase) = this.phases.last_mut() {

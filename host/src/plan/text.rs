@@ -36,6 +36,9 @@ impl fmt::Display for Plan {
             }
             writeln!(f)?;
         }
+        if let Some(costs) = &self.tuned_by {
+            writeln!(f, "devices chosen by measured costs, sha256 {costs}")?;
+        }
         let memory = &self.memory;
         writeln!(
             f,

@@ -56,14 +56,14 @@ impl Control {
     ) -> Result<Vec<Value>, RunError> {
         let captured = inputs.split_off(self.node.own_inputs());
         let operands = Operands { own: inputs, captured };
-        let results = match self.node.op.as_str() {
+        let results = context.inside(|context| match self.node.op.as_str() {
             "If" => branch::run(self, context, operands),
             "Loop" => repeat::run(self, context, operands),
             "Scan" => scan::run(self, context, operands),
             "sunmao.BatchScan" => scan::run_batch(self, context, operands),
             "SequenceMap" => map::run(self, context, operands),
             _ => Err(Fault::Refused("has blocks, and this host does not know what to do with them".to_owned())),
-        };
+        });
         results.map_err(|fault| match fault {
             Fault::Inside(error) => error,
             Fault::Refused(what) => HostOpError { node: self.node.label(), op: self.node.op.clone(), what }.into(),

@@ -1,5 +1,7 @@
 //! How much one request may do in a model with loops: such a model may run for ever, and nothing else stops it.
 
+use crate::config::Loops;
+
 /// Bounds on one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -11,10 +13,19 @@ pub struct Limits {
     pub seconds: u64,
     /// Bytes of what loops collect run by run.
     pub collected_bytes: u64,
+    /// Blocks inside one another.
+    pub nesting: u64,
+}
+
+impl From<&Loops> for Limits {
+    fn from(loops: &Loops) -> Self {
+        let Loops { iterations, steps, seconds, collected_mib, nesting } = *loops;
+        Self { steps, iterations, seconds, collected_bytes: collected_mib << 20, nesting }
+    }
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { steps: 16 << 20, iterations: 4 << 20, seconds: 600, collected_bytes: 4 << 30 }
+        Self::from(&Loops::default())
     }
 }

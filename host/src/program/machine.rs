@@ -3,8 +3,9 @@
 use super::partition::partition;
 use super::plans::{Plans, Ready, Signature};
 use super::{PlanFailure, Program, RunError, Segment};
-use crate::device::Chip;
-use crate::engine::{EngineError, Run};
+use crate::config::FastPaths;
+use crate::device::{Chip, Costs};
+use crate::engine::{EngineError, Run, Trace};
 use crate::import::WeightSource;
 use crate::memory::Memory;
 use crate::plan::Plan;
@@ -14,12 +15,14 @@ use std::sync::Arc;
 use sunmao_graph::{Graph, GraphError};
 
 /// How a model is run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct MachineOptions {
     /// Threads that one request may use, at most the team's.
     pub threads: usize,
-    /// Whether native fast paths may be chosen.
-    pub fast_paths: bool,
+    /// Which native fast paths may be chosen.
+    pub fast_paths: FastPaths,
+    /// What `host tune` measured; none: the usual order chooses.
+    pub costs: Option<Arc<Costs>>,
     /// No host fallback.
     pub strict: bool,
     /// How much memory to count with.
@@ -114,14 +117,20 @@ impl Machine {
     }
 
     /// Runs a plan on the threads of `grant`; a failure of the chip's instance is tried once more on a fresh one. The results lie in the slot
-    /// of the grant's leader until its next run.
-    pub(crate) fn run(&self, ready: &Ready, grant: &Grant<'_>, inputs: &[&[u8]]) -> Result<Arc<Run>, RunError> {
+    /// of the grant's leader until its next run. What happens is written to `trace`, where there is one.
+    pub(crate) fn run(
+        &self,
+        ready: &Ready,
+        grant: &Grant<'_>,
+        inputs: &[&[u8]],
+        trace: Option<&Arc<Trace>>,
+    ) -> Result<Arc<Run>, RunError> {
         let mut second = false;
         loop {
             // The slot of the leader: nobody else leads with the same member at the same time.
             let members: Vec<usize> = grant.members().to_vec();
             let slot = members[0];
-            let run = Run::new(ready.executor.clone(), ready.loaded.clone(), slot, members);
+            let run = Run::new(ready.executor.clone(), ready.loaded.clone(), slot, members).traced(trace.cloned());
             let run = Arc::new(if second { run.one_by_one() } else { run });
             run.copy_in(inputs)?;
             let part = run.clone();

@@ -1,8 +1,8 @@
 //! The plans of a model's segments, one for each signature of a segment, the least recently used one dropped when a segment has too many.
 
 use super::{MachineOptions, PlanFailure, Segment};
-use crate::device::{BrokenPromises, Chip, Scout, Selector};
-use crate::engine::{EngineError, Executor, Layout, Loaded, PortableEvaluator};
+use crate::device::{BrokenPromises, ByCost, Chip, FastPathRecord, Placer, Scout, Selector};
+use crate::engine::{EngineError, Executor, Layout, Loaded, PortableEvaluator, check_fast_paths};
 use crate::import::WeightSource;
 use crate::plan::{self, MemoryUse, Plan};
 use crate::plugin::Kind;
@@ -132,7 +132,8 @@ impl Plans {
         let is_sound = || self.broken.is_empty() && !self.chip.is_set_aside();
         let Some(shelf) = self.shelf.as_ref().filter(|_| is_sound()) else { return self.make(segment, signature) };
         let name = self.name(segment, signature);
-        if let Some(plan) = shelf.load(&KEPT, &name) {
+        let kept: Option<Plan> = shelf.load(&KEPT, &name);
+        if let Some(plan) = kept.filter(|plan| check_fast_paths(plan, FastPathRecord::of_process())) {
             return Ok(plan);
         }
         let plan = self.make(segment, signature)?;
@@ -144,9 +145,10 @@ impl Plans {
 
     /// Everything that decides a plan, beside what the shelf stands for.
     fn name(&self, segment: usize, signature: &Signature) -> Vec<u8> {
-        let MachineOptions { threads, strict, .. } = self.options;
-        let no_fast_paths = self.chip.no_fast_paths(self.options.fast_paths).map(str::to_owned);
-        encode(&((segment, threads), ((strict, no_fast_paths), signature.clone())))
+        let MachineOptions { threads, strict, ref costs, ref fast_paths, .. } = self.options;
+        let costs = costs.as_ref().map(|costs| costs.digest());
+        let fast_paths = (fast_paths.to_string(), self.chip.fast_paths.to_string());
+        encode(&((segment, threads), ((strict, (fast_paths, costs)), signature.clone())))
     }
 
     fn make(&self, segment: usize, signature: &Signature) -> Result<Plan, PlanFailure> {
@@ -161,16 +163,25 @@ impl Plans {
         let Kind::Chip(facts) = self.chip.plugin.kind() else {
             unreachable!("the registry keeps importers apart from chips")
         };
-        let mut selector = Selector {
+        let selector = Selector {
             chip: Some(Scout::new(&self.chip, &self.broken)),
-            no_fast_paths: self.chip.no_fast_paths(self.options.fast_paths),
+            fast_paths: self.chip.fast_path_rules(&self.options.fast_paths),
             strict: self.options.strict,
         };
         let options = plan::Options {
             alignment: facts.info.alignment.max(MIN_ALIGNMENT),
             threads: (self.options.threads as u32).min(facts.info.max_shards),
         };
-        plan::build(graph, &self.weights, &mut selector, options).map_err(|error| EngineError::from(error).into())
+        let mut placer: Box<dyn Placer + '_> = match &self.options.costs {
+            Some(costs) => Box::new(ByCost { selector, costs }),
+            None => Box::new(selector),
+        };
+        let plan = plan::build(graph, &self.weights, &mut *placer, options).map_err(EngineError::from)?;
+        if check_fast_paths(&plan, FastPathRecord::of_process()) {
+            return Ok(plan);
+        }
+        // What failed is on record now, and refused: each round has fewer fast paths than the one before.
+        self.make(segment, signature)
     }
 
     /// The executor, or a larger one in its place when the plan does not fit. Requests that run on the old one finish there.

@@ -1,8 +1,10 @@
 //! Runs a program: one step after the other, each value kept as long as somebody needs it.
 
 use super::{Limits, Machine, Program, RunError, Step};
+use crate::engine::Trace;
 use crate::host_ops::{self, Value};
 use crate::scheduler::Grant;
+use std::sync::Arc;
 use std::time::Instant;
 use sunmao_graph::{Node, Tensor, ValueId};
 
@@ -15,12 +17,29 @@ pub struct Context<'a> {
     steps: u64,
     iterations: u64,
     collected_bytes: u64,
+    depth: u64,
+    trace: Option<Arc<Trace>>,
 }
 
 impl<'a> Context<'a> {
     /// A request that begins now on the threads of `grant`.
     pub fn new(machine: &'a Machine, grant: &'a Grant<'a>, limits: Limits) -> Self {
-        Self { machine, grant, limits, begun: Instant::now(), steps: 0, iterations: 0, collected_bytes: 0 }
+        Self {
+            machine,
+            grant,
+            limits,
+            begun: Instant::now(),
+            steps: 0,
+            iterations: 0,
+            collected_bytes: 0,
+            depth: 0,
+            trace: None,
+        }
+    }
+
+    /// The same, with everything written to `trace`, where there is one.
+    pub fn traced(self, trace: Option<Arc<Trace>>) -> Self {
+        Self { trace, ..self }
     }
 
     /// Counts a step, before it is run.
@@ -28,14 +47,38 @@ impl<'a> Context<'a> {
         self.steps += 1;
         if self.steps > self.limits.steps {
             let what = format!("takes {} steps for one request", self.steps);
-            return Err(RunError::Limit { what, most: self.limits.steps, remedy: "let its loops end earlier" });
+            return Err(RunError::Limit {
+                what,
+                most: self.limits.steps,
+                remedy: "let its loops end earlier, or raise `steps` of [loops]",
+            });
         }
         let seconds = self.begun.elapsed().as_secs();
         if seconds > self.limits.seconds {
             let what = format!("has run its loops for {seconds} seconds for one request");
-            return Err(RunError::Limit { what, most: self.limits.seconds, remedy: "let its loops end earlier" });
+            return Err(RunError::Limit {
+                what,
+                most: self.limits.seconds,
+                remedy: "let its loops end earlier, or raise `seconds` of [loops]",
+            });
         }
         Ok(())
+    }
+
+    /// Does `work` one block deeper.
+    pub(super) fn inside<T, E: From<RunError>>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.depth += 1;
+        if self.depth > self.limits.nesting {
+            let what = format!("has {} blocks inside one another", self.depth);
+            let remedy = "export it with flatter branches and loops, or raise `nesting` of [loops]";
+            return Err(RunError::Limit { what, most: self.limits.nesting, remedy }.into());
+        }
+        let result = work(self);
+        self.depth -= 1;
+        result
     }
 
     /// Counts one more run of a loop's body, before it is run.
@@ -43,7 +86,11 @@ impl<'a> Context<'a> {
         self.iterations += 1;
         if self.iterations > self.limits.iterations {
             let what = format!("runs {} iterations for one request", self.iterations);
-            return Err(RunError::Limit { what, most: self.limits.iterations, remedy: "let its loops end earlier" });
+            return Err(RunError::Limit {
+                what,
+                most: self.limits.iterations,
+                remedy: "let its loops end earlier, or raise `iterations` of [loops]",
+            });
         }
         self.count_step()
     }
@@ -53,7 +100,7 @@ impl<'a> Context<'a> {
         self.collected_bytes = self.collected_bytes.saturating_add(bytes as u64);
         if self.collected_bytes > self.limits.collected_bytes {
             let what = format!("collects {} bytes in its loops for one request", self.collected_bytes);
-            let remedy = "let its loops give smaller results";
+            let remedy = "let its loops give smaller results, or raise `collected_mib` of [loops]";
             return Err(RunError::Limit { what, most: self.limits.collected_bytes, remedy });
         }
         Ok(())
@@ -78,8 +125,12 @@ impl Program {
                     values.run_segment(context, *number, inputs, outputs)?;
                 }
                 Step::Host { node, .. } => {
+                    let start = context.trace.as_ref().map(|trace| trace.now());
                     let results = host_ops::evaluate(node, &values.operands(node))?;
                     values.keep(node, results);
+                    if let (Some(trace), Some(start)) = (&context.trace, start) {
+                        trace.note_host(node, start);
+                    }
                 }
                 Step::Control(control) => {
                     let inputs = values.operands(&control.node);
@@ -146,7 +197,8 @@ impl Values<'_> {
         let signature =
             segment.signature(inputs.iter().map(|tensor| (tensor.dtype, &tensor.shape[..], &*tensor.bytes)))?;
         let ready = machine.ready(number, &signature)?;
-        let run = machine.run(&ready, context.grant, &segment.unbound(inputs.iter().map(|tensor| &*tensor.bytes)))?;
+        let unbound = segment.unbound(inputs.iter().map(|tensor| &*tensor.bytes));
+        let run = machine.run(&ready, context.grant, &unbound, context.trace.as_ref())?;
         for (index, (id, port)) in outputs.iter().zip(&ready.plan().outputs).enumerate() {
             let bytes = run.copy_out(index)?.into();
             let tensor = Tensor { dtype: port.dtype, shape: port.shape.clone(), bytes };

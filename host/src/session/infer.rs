@@ -1,12 +1,12 @@
 //! The session itself: one request after another, several at a time.
 
-use super::{Tensor, TensorSpec};
-use crate::device::{Chip, DeviceError};
-use crate::engine::EngineError;
+use super::{InferError, Tensor, TensorSpec};
+use crate::device::Chip;
+use crate::engine::{EngineError, Trace};
 use crate::host_ops::Value;
 use crate::plan::{Plan, PlanError};
-use crate::program::{Context, InputKey, Limits, Machine, PlanFailure, Program, RunError, Signature};
-use crate::scheduler::Busy;
+use crate::program::{Context, InputKey, Limits, Machine, PlanFailure, Program, Segment, Signature};
+use std::sync::Arc;
 use sunmao_graph::tensor::read_strings;
 use sunmao_graph::{Container, DType, Dim, Graph};
 
@@ -19,142 +19,18 @@ pub struct Session {
     outputs: Vec<TensorSpec>,
     program: Program,
     machine: Machine,
-}
-
-/// Why a request got no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum InferError {
-    /// A tensor that the model does not take.
-    #[error("no input `{name}`: the model takes {}", .known.join(", "))]
-    UnknownInput {
-        /// The name given.
-        name: String,
-        /// The names that exist.
-        known: Vec<String>,
-    },
-    /// A tensor given twice.
-    #[error("input `{name}` is given twice")]
-    DuplicateInput {
-        /// The name.
-        name: String,
-    },
-    /// A tensor that the model needs.
-    #[error("input `{name}` is missing")]
-    MissingInput {
-        /// The name.
-        name: String,
-    },
-    /// A tensor of another element type.
-    #[error("input `{name}` is {got}, the model takes {expected}")]
-    WrongType {
-        /// The name.
-        name: String,
-        /// What the model takes.
-        expected: DType,
-        /// What came.
-        got: DType,
-    },
-    /// A tensor of another shape, or shapes that contradict each other.
-    #[error("input `{name}` has shape {got:?}, the model takes {expected}")]
-    WrongShape {
-        /// The name.
-        name: String,
-        /// What the model takes.
-        expected: String,
-        /// What came.
-        got: Vec<u64>,
-    },
-    /// Bytes that do not fit shape and type.
-    #[error("input `{name}` has {got} bytes of data where its shape takes {expected}")]
-    WrongLength {
-        /// The name.
-        name: String,
-        /// Bytes that the shape takes.
-        expected: u64,
-        /// Bytes that came.
-        got: u64,
-    },
-    /// A value of another kind than the model takes, or a kind that tensors cannot carry.
-    #[error("`{name}` is {expected}, and {got}")]
-    WrongKind {
-        /// The name.
-        name: String,
-        /// What the model takes or gives.
-        expected: &'static str,
-        /// What came, or how it was asked for.
-        got: &'static str,
-    },
-    /// An output that the model does not give.
-    #[error("no output `{name}`: the model gives {}", .known.join(", "))]
-    UnknownOutput {
-        /// The name given.
-        name: String,
-        /// The names that exist.
-        known: Vec<String>,
-    },
-    /// The queue is full.
-    #[error(transparent)]
-    Busy(#[from] Busy),
-    /// Not enough memory for a request of this size.
-    #[error("{0}")]
-    OutOfMemory(EngineError),
-    /// The model cannot be run at these shapes, or this data cannot be computed with.
-    #[error("{0}")]
-    Rejected(String),
-    /// The host itself failed: mapping, or a native kernel. Not the request's fault.
-    #[error("{0}")]
-    Internal(EngineError),
-    /// The device failed twice.
-    #[error("chip `{chip}` failed twice on this request: {error}")]
-    Failed {
-        /// The chip.
-        chip: String,
-        /// The second failure.
-        error: EngineError,
-    },
-}
-
-impl From<EngineError> for InferError {
-    fn from(error: EngineError) -> Self {
-        match error {
-            EngineError::OutOfMemory { .. } => InferError::OutOfMemory(error),
-            EngineError::Memory(_) | EngineError::NativePanic { .. } | EngineError::Panic | EngineError::Aborted => {
-                InferError::Internal(error)
-            }
-            // Weights that cannot be read are not the request's fault.
-            EngineError::Plan(PlanError::Device(DeviceError::Constant { .. })) => InferError::Internal(error),
-            other => InferError::Rejected(other.to_string()),
-        }
-    }
-}
-
-impl From<PlanFailure> for InferError {
-    fn from(failure: PlanFailure) -> Self {
-        match failure {
-            PlanFailure::Engine(error) => error.into(),
-            PlanFailure::Graph(error) => InferError::Rejected(error.to_string()),
-            PlanFailure::Failed { chip, error } => InferError::Failed { chip, error },
-        }
-    }
-}
-
-impl From<RunError> for InferError {
-    fn from(error: RunError) -> Self {
-        match error {
-            RunError::Busy(busy) => busy.into(),
-            RunError::Plan(failure) => failure.into(),
-            RunError::Engine(error) => error.into(),
-            RunError::Failed { chip, error } => InferError::Failed { chip, error },
-            RunError::HostOp(_) | RunError::Content { .. } | RunError::Kind { .. } | RunError::Limit { .. } => {
-                InferError::Rejected(error.to_string())
-            }
-        }
-    }
+    limits: Limits,
 }
 
 impl Session {
-    pub(super) fn new(inputs: Vec<TensorSpec>, outputs: Vec<TensorSpec>, program: Program, machine: Machine) -> Self {
-        Self { inputs, outputs, program, machine }
+    pub(super) fn new(
+        inputs: Vec<TensorSpec>,
+        outputs: Vec<TensorSpec>,
+        program: Program,
+        machine: Machine,
+        limits: Limits,
+    ) -> Self {
+        Self { inputs, outputs, program, machine, limits }
     }
 
     /// What a request brings.
@@ -175,6 +51,11 @@ impl Session {
     /// The steps that the model is run in.
     pub fn program(&self) -> &Program {
         &self.program
+    }
+
+    /// The planned parts of the program, by number.
+    pub fn segments(&self) -> &[Segment] {
+        self.machine.segments()
     }
 
     /// The chip that it runs on.
@@ -261,14 +142,33 @@ impl Session {
         inputs: Vec<(String, Tensor)>,
         outputs: &[String],
     ) -> Result<Vec<(String, Tensor)>, InferError> {
+        self.infer_with(inputs, outputs, None)
+    }
+
+    /// The same, and all outputs, with everything that takes time written to `trace`. Dispatches of the chip are calls of their own then.
+    pub fn infer_traced(
+        &self,
+        inputs: Vec<(String, Tensor)>,
+        trace: &Arc<Trace>,
+    ) -> Result<Vec<(String, Tensor)>, InferError> {
+        self.infer_with(inputs, &[], Some(trace))
+    }
+
+    fn infer_with(
+        &self,
+        inputs: Vec<(String, Tensor)>,
+        outputs: &[String],
+        trace: Option<&Arc<Trace>>,
+    ) -> Result<Vec<(String, Tensor)>, InferError> {
         let wanted = self.output_indices(outputs)?;
         let inputs = self.tensors_in_order(inputs)?;
-        let Some(whole) = self.program.whole() else { return self.infer_in_steps(inputs, wanted) };
+        let Some(whole) = self.program.whole() else { return self.infer_in_steps(inputs, wanted, trace) };
         let segment = &self.machine.segments()[whole];
         let tensors = || inputs.iter().map(|tensor| (tensor.dtype, &tensor.shape[..], &tensor.data[..]));
         let ready = self.machine.ready(whole, &segment.signature(tensors())?)?;
         let grant = self.machine.acquire()?;
-        let run = self.machine.run(&ready, &grant, &segment.unbound(tensors().map(|(_, _, bytes)| bytes)))?;
+        let unbound = segment.unbound(tensors().map(|(_, _, bytes)| bytes));
+        let run = self.machine.run(&ready, &grant, &unbound, trace)?;
         let output = |index: usize| {
             let port = &ready.plan().outputs[index];
             let tensor = Tensor { dtype: port.dtype, shape: port.shape.clone(), data: run.copy_out(index)? };
@@ -277,12 +177,17 @@ impl Session {
         wanted.into_iter().map(output).collect()
     }
 
-    fn infer_in_steps(&self, inputs: Vec<Tensor>, wanted: Vec<usize>) -> Result<Vec<(String, Tensor)>, InferError> {
+    fn infer_in_steps(
+        &self,
+        inputs: Vec<Tensor>,
+        wanted: Vec<usize>,
+        trace: Option<&Arc<Trace>>,
+    ) -> Result<Vec<(String, Tensor)>, InferError> {
         let value = |tensor: Tensor| {
             let Tensor { dtype, shape, data } = tensor;
             Some(Value::Tensor(sunmao_graph::Tensor { dtype, shape, bytes: data.into() }))
         };
-        let results = self.run_program(inputs.into_iter().map(value).collect())?;
+        let results = self.run_program(inputs.into_iter().map(value).collect(), trace)?;
         let output = |index: usize| {
             let name = self.outputs[index].name.clone();
             match &results[index] {
@@ -310,12 +215,12 @@ impl Session {
             }
         }
         let names = self.outputs.iter().map(|spec| spec.name.clone());
-        Ok(names.zip(self.run_program(ordered)?).collect())
+        Ok(names.zip(self.run_program(ordered, None)?).collect())
     }
 
-    fn run_program(&self, inputs: Vec<Option<Value>>) -> Result<Vec<Value>, InferError> {
+    fn run_program(&self, inputs: Vec<Option<Value>>, trace: Option<&Arc<Trace>>) -> Result<Vec<Value>, InferError> {
         let grant = self.machine.acquire()?;
-        let mut context = Context::new(&self.machine, &grant, Limits::default());
+        let mut context = Context::new(&self.machine, &grant, self.limits).traced(trace.cloned());
         Ok(self.program.run(&mut context, inputs)?)
     }
 

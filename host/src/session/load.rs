@@ -2,11 +2,12 @@
 
 use super::Session;
 use super::prepared::Prepared;
-use crate::device::{Registry, UnknownChip};
+use crate::config::FastPaths;
+use crate::device::{Costs, Registry, UnknownChip};
 use crate::engine::EngineError;
 use crate::import::ImportError;
 use crate::memory::{Memory, give_back};
-use crate::program::{Machine, MachineOptions, PlanFailure};
+use crate::program::{Limits, Machine, MachineOptions, PlanFailure};
 use crate::scheduler::Team;
 use crate::store::Store;
 use std::path::{Path, PathBuf};
@@ -23,12 +24,16 @@ pub struct Host {
     pub team: Arc<Team>,
     /// What is kept of models between two starts; none: nothing is.
     pub store: Option<Arc<Store>>,
+    /// What one request may do in models with loops.
+    pub limits: Limits,
+    /// What operations cost on this machine; none: nobody measured it.
+    pub costs: Option<Arc<Costs>>,
 }
 
 impl Host {
-    /// A host that keeps nothing of its models.
+    /// A host with the usual limits, without measured costs, that keeps nothing of its models.
     pub fn new(registry: Arc<Registry>, team: Arc<Team>) -> Self {
-        Self { registry, team, store: None }
+        Self { registry, team, store: None, limits: Limits::default(), costs: None }
     }
 
     /// The same with a store.
@@ -44,8 +49,8 @@ pub struct Options {
     pub chip: String,
     /// Threads that one request may use, at most the team's.
     pub threads: usize,
-    /// Whether native fast paths may be chosen.
-    pub fast_paths: bool,
+    /// Which native fast paths may be chosen.
+    pub fast_paths: FastPaths,
     /// No host fallback.
     pub strict: bool,
 }
@@ -92,10 +97,10 @@ impl Session {
         let error = |error| LoadError::Engine { path: path.to_path_buf(), error };
         let in_graph = |error| LoadError::Graph { path: path.to_path_buf(), error: Box::new(error) };
         let Options { threads, fast_paths, strict, .. } = options;
-        let options = MachineOptions { threads, fast_paths, strict, memory };
+        let options = MachineOptions { threads, fast_paths, costs: host.costs.clone(), strict, memory };
         let (machine, program) =
             Machine::new(graph, weights, chip, host.team.clone(), shelf, options).map_err(in_graph)?;
-        let session = Session::new(inputs, outputs, program, machine);
+        let session = Session::new(inputs, outputs, program, machine, host.limits);
         match session.shapes_when_known() {
             Some(shapes) => session.prepare_for(&shapes).map_err(|failed| match failed {
                 PlanFailure::Engine(engine) | PlanFailure::Failed { error: engine, .. } => error(engine),

@@ -37,6 +37,75 @@ fn infer_goes_from_files_to_files() {
 }
 
 #[test]
+fn a_profile_names_every_dispatch() {
+    let folder = Folder::new();
+    let (config, model) = (folder.config(""), folder.write("chain.onnx", onnx::doublings(3)));
+    let (config, model) = (config.to_str().unwrap(), model.to_str().unwrap());
+    let input = format!("x={}", folder.write("x.json", "[[1, 2, 3, 4]]").display());
+    let infer = ["infer", model, "--plugins", config, "-i", &input, "--fast-paths", "off", "--repeat", "3"];
+    let file = folder.path("p.html");
+    let profile = format!("--profile={}", file.display());
+    let (stdout, _) = run(0, &[&infer[..], &[&profile]].concat());
+    assert!(stdout.starts_with("y  f32  1x4\n  values  8, 16, 24, 32\n"), "{stdout}");
+    for part in ["3 runs, median", "by operator", "  Add  ", "by node", "n0\n", "n1\n", "n2\n", "copy in", "copy out"] {
+        assert!(stdout.contains(part), "{part}: {stdout}");
+    }
+    let trace: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(folder.path("p.json")).unwrap()).unwrap();
+    let events = trace["traceEvents"].as_array().unwrap();
+    let on_chip: Vec<_> = events.iter().filter(|event| event["cat"] == "chip").collect();
+    assert_eq!(on_chip.len(), 3, "a call each: {trace}");
+    assert!(on_chip.iter().all(|event| event["args"]["bytes"] == 32 && event["args"]["operations"] == 4), "{trace}");
+    assert!(std::fs::read_to_string(file).unwrap().contains("\"node\":\"n2\""));
+    let (stdout, _) = run(0, &[&infer[..], &["--profile"]].concat());
+    assert!(stdout.contains("by node"), "{stdout}");
+    let (_, error) = run(1, &[&infer[..], &["--profile=absent/folder/p"]].concat());
+    assert!(error.contains("absent/folder/p.html") && error.contains("help: check that the folder"), "{error}");
+}
+
+#[test]
+fn a_plan_is_made_by_what_was_measured() {
+    let folder = Folder::new();
+    let (config, model) = (folder.config(""), folder.write("tiny.onnx", onnx::model("Add")));
+    let (config, model, file) = (config.to_str().unwrap(), model.to_str().unwrap(), folder.path("tune.json"));
+    let file = file.to_str().unwrap();
+    let shape = ["--shape", "x=64x4", "--plugins", config, "--threads", "1"];
+    let tune = [&["tune", model, "-o", file][..], &shape].concat();
+    let (_, error) = run(0, &tune);
+    assert!(error.contains("1 operations measured, 1 known"), "{error}");
+    let (_, error) = run(0, &tune);
+    assert!(error.contains("0 operations measured, 1 known"), "{error}");
+    let text = std::fs::read_to_string(file).unwrap();
+    let change = |change: &dyn Fn(&mut serde_json::Value)| {
+        let mut costs = serde_json::from_str(&text).unwrap();
+        change(&mut costs);
+        std::fs::write(file, costs.to_string()).unwrap();
+    };
+    // Nobody measures a zero, so it is clear what the plan was made by.
+    let free = |who: &'static str| {
+        move |costs: &mut serde_json::Value| {
+            let (_, operation) = costs["operations"].as_object_mut().unwrap().iter_mut().next().unwrap();
+            assert_eq!((&operation["op"], &operation["output"]), (&"Add".into(), &serde_json::json!([64, 4])));
+            let costs = operation["nanoseconds"].as_object_mut().unwrap();
+            *costs.iter_mut().find(|(name, _)| name.starts_with(who)).unwrap().1 = 0.into();
+        }
+    };
+    let inspect = [&["inspect", model, "--what", "plan", "--tune", file][..], &shape].concat();
+    change(&free("chip:"));
+    let (plan, _) = run(0, &inspect);
+    assert!(plan.contains("chip      Add") && plan.contains("(measured: chip 0.0 us, "), "{plan}");
+    change(&free("portable"));
+    let (plan, _) = run(0, &inspect);
+    assert!(plan.contains("portable  Add") && plan.contains("(measured: portable 0.0 us, "), "{plan}");
+    assert!(plan.contains("devices chosen by measured costs, sha256 "), "{plan}");
+    let (plan, _) = run(0, &[&inspect[..], &["--strict"]].concat());
+    assert!(!plan.contains("portable  Add"), "the portable kernels may not: {plan}");
+    change(&|costs| costs["measured_on"]["processor"] = "another".into());
+    let (_, error) = run(1, &inspect);
+    assert!(error.contains("with the processor `another`") && error.contains("help: measure again"), "{error}");
+}
+
+#[test]
 fn infer_says_what_is_wrong_and_what_to_do() {
     let folder = Folder::new();
     let (config, model) = (folder.config(""), folder.write("tiny.onnx", onnx::model("Add")));
@@ -93,7 +162,16 @@ fn inspect_shows_the_graph_the_plan_and_who_runs_it() {
     let (config, model) = (folder.config(""), folder.write("tiny.onnx", onnx::model("Add")));
     let (config, model) = (config.to_str().unwrap(), model.to_str().unwrap());
     let (stdout, _) = run(0, &["inspect", model, "--plugins", config, "--shape", "x=3x4", "--fast-paths", "off"]);
-    for part in ["on chip portable", "graph: 1 nodes", "plan\n", "memory\n", "devices\n", "the only one"] {
+    for part in [
+        "on chip portable",
+        "graph: 1 nodes",
+        "steps\n   0  segment 0: x -> y\n",
+        "1 nodes: 1 Add\n",
+        "plan\n",
+        "memory\n",
+        "devices\n",
+        "the only one",
+    ] {
         assert!(stdout.contains(part), "{part}:\n{stdout}");
     }
     for part in ["0x00000000..", "constants", "staging", "slot 0", "fast paths are off (--fast-paths off)"] {
@@ -109,9 +187,20 @@ fn inspect_shows_the_graph_the_plan_and_who_runs_it() {
     let native: serde_json::Value = serde_json::from_str(&stdout).unwrap();
     let device = &native["devices"][0];
     let reason = device["reason"].as_str().unwrap();
-    assert!(reason.contains(if device["place"] == "fast-path" { "registered for" } else { "fast path: " }), "{reason}");
+    match device["fast_path"].as_str() {
+        Some(path) => assert!(reason.starts_with(&format!("{path}, registered for ")), "{reason}"),
+        None => assert!(reason.contains("fast path: "), "{reason}"),
+    }
+    assert_eq!(native["failed_fast_paths"], serde_json::json!([]));
     assert_eq!(native["memory"]["arena"][0]["at"], 0);
     assert_eq!((&json["devices"][0]["op"], &json["devices"][0]["place"]), (&"Add".into(), &"chip".into()));
+    if let Some(path) = device["fast_path"].as_str() {
+        let without = format!("-{path}");
+        let (stdout, _) = run(0, &["inspect", model, "--plugins", config, "--what", "plan", "--fast-paths", &without]);
+        assert!(stdout.contains(&format!("{path} is not used: --fast-paths {without}")), "{stdout}");
+    }
+    let (_, error) = run(2, &["inspect", model, "--plugins", config, "--fast-paths", "fastest"]);
+    assert!(error.contains("no fast path is named `fastest`: ") && error.contains("`auto` or `off`"), "{error}");
     let (_, error) = run(2, &["inspect", model, "--plugins", config, "--shape", "q=1"]);
     assert!(error.contains("no input `q`") && error.contains("help: the model takes x"), "{error}");
 }

@@ -58,6 +58,50 @@ fn what_a_profile_asks_for_must_pass_and_a_selection_of_nothing_is_an_error() {
 }
 
 #[test]
+fn another_seed_draws_other_cases() {
+    let folder = Folder::new();
+    let config = folder.config("");
+    let (config, chip) = (config.to_str().unwrap(), plugin("portable"));
+    let chip = chip.to_str().unwrap();
+    let run_with = |more: &[&str]| {
+        let out = folder.path("report");
+        let mut line = vec!["conformance", "run", chip, "--plugins", config, "--case", "Relu/*,graph/*/3"];
+        line.extend_from_slice(more);
+        line.extend(["--report", out.to_str().unwrap()]);
+        run(0, &line);
+        let report: Value = serde_json::from_slice(&std::fs::read(out.join("report.json")).unwrap()).unwrap();
+        let names = report["cases"].as_array().unwrap().iter().map(|case| case["name"].as_str().unwrap().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    let (usual, other) = (run_with(&[]), run_with(&["--seed", "77"]));
+    assert!(usual.contains(&"Relu/1/0".into()) && usual.contains(&"graph/1/3".into()), "{usual:?}");
+    assert!(other.contains(&"Relu/77/0".into()) && other.contains(&"graph/77/3".into()), "{other:?}");
+    assert!(!other.contains(&"Relu/1/0".into()) && other.len() >= 49, "{other:?}");
+    let (_, error) = run(2, &["conformance", "run", chip, "--plugins", config, "--profile", "core-f32", "--seed", "2"]);
+    assert!(error.contains("--seed") && error.contains("--profile"), "{error}");
+}
+
+#[test]
+fn the_card_measures_what_the_plugin_runs() {
+    let folder = Folder::new();
+    let config = folder.config("");
+    let (chip, out) = (plugin("portable"), folder.path("report"));
+    let (chip, report) = (chip.to_str().unwrap(), out.to_str().unwrap());
+    let line = ["conformance", "run", chip, "--plugins", config.to_str().unwrap(), "--case", "test_abs", "--card"];
+    let (table, _) = run(0, &[&line[..], &["--report", report]].concat());
+    assert!(table.contains("of portable") && table.contains("Gop/s") && table.contains("GB/s"), "{table}");
+    let report: Value = serde_json::from_slice(&std::fs::read(out.join("report.json")).unwrap()).unwrap();
+    let card = report["card"].as_array().unwrap();
+    for op in ["MatMul", "Conv", "Softmax", "Relu"] {
+        let line = card.iter().find(|line| line["op"] == op).unwrap_or_else(|| panic!("{op}: {table}"));
+        let (rate, ratio) = (line["rate"].as_f64().unwrap(), line["against_portable"].as_f64().unwrap());
+        assert!(rate > 0.0 && rate.is_finite(), "{line}");
+        // It is the portable plugin, measured twice on a machine that does other things as well.
+        assert!((0.05..20.0).contains(&ratio), "{line}");
+    }
+}
+
+#[test]
 fn a_known_gap_excuses_a_failure_and_one_that_is_none_is_an_error() {
     let folder = Folder::new();
     let config = folder.config("");

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use sunmao_graph::DType;
+use sunmao_host::config::FastPaths;
 use sunmao_host::device::{Chip, Registry};
 use sunmao_host::memory::Memory;
 use sunmao_host::plugin::{Limits, LoadOptions, Plugin, PluginError, Runtime, RuntimeOptions};
@@ -102,14 +103,14 @@ impl Rig {
     }
 
     pub(crate) fn serve(&self, chip: &str, model: &Path) -> Result<Session, LoadError> {
-        let options = Options { chip: chip.into(), threads: 2, fast_paths: false, strict: false };
+        let options = Options { chip: chip.into(), threads: 2, fast_paths: FastPaths::Off, strict: false };
         Session::load(model, &self.host, options)
     }
 
     /// The guest of that mode, as a chip.
     pub(crate) fn chip(&self, mode: u8) -> Arc<Chip> {
         let name = format!("guest-{mode}");
-        self.host.registry.add_chip(Chip::new(name.clone(), Vec::new(), false, self.guest(mode).unwrap()));
+        self.host.registry.add_chip(Chip::new(name.clone(), Vec::new(), FastPaths::Off, self.guest(mode).unwrap()));
         self.host.registry.chip(&name).unwrap()
     }
 }
@@ -137,7 +138,7 @@ fn hostile_plugins_harm_nobody_but_their_own_requests() {
             Err(_) => End::Refused,
             Ok(plugin) => {
                 let name = format!("guest-{mode}");
-                rig.host.registry.add_chip(Chip::new(name.clone(), Vec::new(), false, plugin));
+                rig.host.registry.add_chip(Chip::new(name.clone(), Vec::new(), FastPaths::Off, plugin));
                 match rig.serve(&name, &model) {
                     Err(error) => {
                         assert!(error.to_string().contains("add.onnx"), "mode {mode:02}: {error}");
@@ -175,7 +176,7 @@ fn a_model_that_memory_does_not_suffice_for_is_refused_before_its_weights_are_re
     let rig = Rig::new();
     let model = rig.folder.write("weighted.onnx", onnx::weighted());
     let load = |bytes: u64| {
-        let options = Options { chip: "portable".into(), threads: 1, fast_paths: false, strict: false };
+        let options = Options { chip: "portable".into(), threads: 1, fast_paths: FastPaths::Off, strict: false };
         Session::load_within(&model, &rig.host, options, Memory::Bytes(bytes))
     };
     let Err(error) = load(32_767) else { panic!("32 KiB of weights were taken") };
@@ -195,7 +196,7 @@ fn operators_that_nobody_runs_are_listed_at_load_also_where_shapes_are_open() {
     let rig = Rig::new();
     let chip = rig.chip(0);
     let model = rig.folder.write("open.onnx", onnx::open_model("Mod"));
-    let options = Options { chip: chip.name.clone(), threads: 1, fast_paths: false, strict: true };
+    let options = Options { chip: chip.name.clone(), threads: 1, fast_paths: FastPaths::Off, strict: true };
     let Err(error) = Session::load(&model, &rig.host, options) else { panic!("the guest does not run Mod") };
     let text = error.to_string();
     assert!(text.contains("open.onnx") && text.contains("Mod of node `the only one`"), "{text}");

@@ -9,6 +9,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 use sunmao_graph::DType;
+use sunmao_host::config::FastPaths;
 use sunmao_host::device::Registry;
 use sunmao_host::plugin::{LoadOptions, Runtime, RuntimeOptions};
 use sunmao_host::scheduler::Team;
@@ -51,6 +52,7 @@ impl Kept {
     fn start(&self, fast_paths: bool, store: bool) -> (Vec<Vec<u8>>, Counts) {
         let store = store.then(|| Store::open(&self.folder.path("store"), self.limit_bytes).unwrap());
         let host = Host::new(self.registry.clone(), Team::new(2, 8)).keeping(store.clone());
+        let fast_paths = if fast_paths { FastPaths::Auto } else { FastPaths::Off };
         let options = Options { chip: "portable".into(), threads: 2, fast_paths, strict: false };
         let session = Session::load(&self.model(), &host, options).unwrap();
         let counts = store.map(|store| store.counts()).unwrap_or_default();

@@ -50,7 +50,7 @@ fn drawn_operations_are_right_on_simd128() {
 
 #[test]
 fn drawn_graphs_give_the_same_however_they_are_divided() {
-    let passes = passes(&kernels::Graphs, "simd128");
+    let passes = passes(&kernels::Graphs::default(), "simd128");
     assert!(passes >= 40, "{passes} graphs were run");
 }
 

@@ -7,6 +7,7 @@ mod behaviour;
 mod chapter;
 mod commands;
 mod conformance;
+mod control;
 mod doctor;
 mod hostile;
 mod kept;

@@ -4,6 +4,7 @@ use crate::support::{Folder, plugin, run};
 use std::path::Path;
 use std::sync::Arc;
 use sunmao_graph::DType;
+use sunmao_host::config::FastPaths;
 use sunmao_host::device::{Place, Registry};
 use sunmao_host::plan::Plan;
 use sunmao_host::plugin::{LoadOptions, Runtime, RuntimeOptions};
@@ -22,7 +23,7 @@ fn session(chip: &str) -> Session {
     }
     let host = Host::new(registry, Team::new(2, 8));
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/models/quantised.onnx");
-    let options = Options { chip: chip.into(), threads: 2, fast_paths: false, strict: false };
+    let options = Options { chip: chip.into(), threads: 2, fast_paths: FastPaths::Off, strict: false };
     Session::load(&model, &host, options).unwrap()
 }
 

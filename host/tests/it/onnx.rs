@@ -98,6 +98,100 @@ fn weight(name: &str, shape: [u64; 2], elements: &[f32], graph: &mut Vec<u8>) {
     });
 }
 
+/// A value of that element type (1: f32, 7: i64, 9: bool) and shape.
+fn value(field: u64, name: &str, dtype: u64, shape: &[u64], out: &mut Vec<u8>) {
+    message(field, out, |value| {
+        bytes(1, name.as_bytes(), value);
+        message(2, value, |kind| {
+            message(1, kind, |tensor| {
+                number(1, dtype, tensor);
+                message(2, tensor, |dims| {
+                    shape.iter().for_each(|&length| message(1, dims, |dim| number(1, length, dim)))
+                });
+            });
+        });
+    });
+}
+
+const INPUT: u64 = 11;
+const OUTPUT: u64 = 12;
+
+/// A block as an attribute of a node.
+fn block(key: &str, node: &mut Vec<u8>, fill: impl FnOnce(&mut Vec<u8>)) {
+    message(5, node, |attribute| {
+        bytes(1, key.as_bytes(), attribute);
+        message(6, attribute, |graph| {
+            bytes(2, key.as_bytes(), graph);
+            fill(graph);
+        });
+        number(20, 5, attribute);
+    });
+}
+
+/// `last = v` doubled `n` times; `each` is what every run gave. The body is `depth` loops inside one another, each of `n` runs.
+fn doubling_loop(depth: usize, v: &str, last: &str, each: Option<&str>, graph: &mut Vec<u8>) {
+    message(1, graph, |node| {
+        ["n", "", v].iter().for_each(|input| bytes(1, input.as_bytes(), node));
+        [Some(last), each].iter().flatten().for_each(|output| bytes(2, output.as_bytes(), node));
+        bytes(3, format!("loop {depth}").as_bytes(), node);
+        bytes(4, b"Loop", node);
+        block("body", node, |body| {
+            let name = |what: &str| format!("{what}{depth}");
+            let (held, state, next) = (name("held"), name("state"), name("next"));
+            self::node("go on", "Identity", &[&held], &name("again"), body);
+            match depth {
+                1 => self::node("double", "Add", &[&state, &state], &next, body),
+                _ => doubling_loop(depth - 1, &state, &next, None, body),
+            }
+            if each.is_some() {
+                self::node("keep", "Identity", &[&next], &name("kept"), body);
+            }
+            value(INPUT, &name("trip"), 7, &[], body);
+            value(INPUT, &held, 9, &[], body);
+            value(INPUT, &state, 1, &[4], body);
+            value(OUTPUT, &name("again"), 9, &[], body);
+            value(OUTPUT, &next, 1, &[4], body);
+            if each.is_some() {
+                value(OUTPUT, &name("kept"), 1, &[4], body);
+            }
+        });
+    });
+}
+
+/// `y = x` doubled `n` times, `ys` the steps on the way; at a depth of 2 or more `n` times `n` times, and so on, without `ys`.
+pub(crate) fn loops(depth: usize) -> Vec<u8> {
+    whole(|graph| {
+        doubling_loop(depth, "x", "y", (depth == 1).then_some("ys"), graph);
+        value(INPUT, "n", 7, &[], graph);
+        value(INPUT, "x", 1, &[4], graph);
+        value(OUTPUT, "y", 1, &[4], graph);
+        if depth == 1 {
+            message(OUTPUT, graph, |output| tensor("ys", Some(4), output));
+        }
+    })
+}
+
+/// `y = c ? x + x : x * x`.
+pub(crate) fn branches() -> Vec<u8> {
+    whole(|graph| {
+        message(1, graph, |node| {
+            bytes(1, b"c", node);
+            bytes(2, b"y", node);
+            bytes(3, b"either", node);
+            bytes(4, b"If", node);
+            for (key, op) in [("then_branch", "Add"), ("else_branch", "Mul")] {
+                block(key, node, |body| {
+                    self::node(op, op, &["x", "x"], key, body);
+                    value(OUTPUT, key, 1, &[4], body);
+                });
+            }
+        });
+        value(INPUT, "c", 9, &[], graph);
+        value(INPUT, "x", 1, &[4], graph);
+        value(OUTPUT, "y", 1, &[4], graph);
+    })
+}
+
 /// The value between two nodes of a chain of `length`.
 fn link(index: usize, length: usize) -> String {
     match index {
@@ -118,14 +212,21 @@ fn node(name: &str, op: &str, inputs: &[&str], output: &str, graph: &mut Vec<u8>
 
 /// A model from `x` to `y`, both with a second axis of that length.
 fn of_nodes(length: Option<u64>, nodes: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    whole(|graph| {
+        nodes(graph);
+        message(INPUT, graph, |input| tensor("x", length, input));
+        message(OUTPUT, graph, |output| tensor("y", length, output));
+    })
+}
+
+/// A model of that graph at opset 13.
+fn whole(graph: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let mut out = Vec::new();
     number(1, 8, &mut out);
     message(8, &mut out, |opset| number(2, 13, opset));
-    message(7, &mut out, |graph| {
-        nodes(graph);
-        bytes(2, b"tiny", graph);
-        message(11, graph, |input| tensor("x", length, input));
-        message(12, graph, |output| tensor("y", length, output));
+    message(7, &mut out, |message| {
+        graph(message);
+        bytes(2, b"tiny", message);
     });
     out
 }

@@ -2,6 +2,7 @@
 
 use crate::hostile::{Rig, floats};
 use crate::onnx;
+use sunmao_host::config::FastPaths;
 use sunmao_host::device::Place;
 use sunmao_host::session::{InferError, Options, Session};
 
@@ -20,7 +21,7 @@ fn a_failure_while_new_shapes_are_planned_is_the_chips_and_not_the_requests() {
     // `prepare` hangs, `requirements` traps, `bind` hangs.
     for mode in [6, 31, 33] {
         let chip = rig.chip(mode);
-        let options = Options { chip: chip.name.clone(), threads: 2, fast_paths: false, strict: true };
+        let options = Options { chip: chip.name.clone(), threads: 2, fast_paths: FastPaths::Off, strict: true };
         let session = Session::load(&model, &rig.host, options).unwrap();
         match ask(&session, 7) {
             Err(InferError::Failed { error, .. }) => {
@@ -65,6 +66,21 @@ fn a_chip_that_fails_three_times_within_a_minute_is_set_aside() {
         session.plan(&[vec![1, 4]]).unwrap().dispatches.iter().map(|dispatch| dispatch.reason.clone()).collect();
     assert!(reasons.iter().all(|reason| reason.contains("chip: set aside")), "{reasons:?}");
     assert_eq!(rig.host.registry.chip("auto").unwrap().name, "portable");
+}
+
+#[test]
+fn a_strict_model_on_a_chip_that_is_set_aside_is_not_the_requests_fault() {
+    let rig = Rig::new();
+    let chip = rig.chip(0);
+    let model = rig.folder.write("open.onnx", onnx::open_model("Add"));
+    let options = Options { chip: chip.name.clone(), threads: 2, fast_paths: FastPaths::Off, strict: true };
+    let session = Session::load(&model, &rig.host, options).unwrap();
+    assert!(ask(&session, 7).unwrap());
+    (0..3).for_each(|_| chip.broke_promise());
+    for length in [7, 9] {
+        let error = ask(&session, length).unwrap_err();
+        assert!(matches!(error, InferError::SetAside(_)) && error.to_string().contains(&chip.name), "{error}");
+    }
 }
 
 #[test]

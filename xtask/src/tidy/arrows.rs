@@ -7,6 +7,8 @@ use super::source::Source;
 const ORDER: &[&str] = &[
     "cli",
     "conformance",
+    "profiling",
+    "tune",
     "api",
     "catalog",
     "package",

@@ -1,7 +1,8 @@
-//! `host doctor`: looks at the machine, the configuration, the plugins, the models and the cache, and says for each thing that is wrong what to do.
+//! `host doctor`: looks at the machine, the native kernels, the configuration, the plugins, the models and the cache, and says for each thing that is wrong what to do.
 
 mod cache;
 mod config;
+mod fast_paths;
 mod machine;
 mod models;
 mod plugins;
@@ -79,6 +80,7 @@ impl Findings {
 pub(super) fn doctor(arguments: &arguments::Doctor) -> Result<ExitCode, Failure> {
     let mut findings = Findings::default();
     machine::check(&mut findings, super::assemble::threads(&arguments.common));
+    fast_paths::check(&mut findings);
     if let Some(config) = config::check(&mut findings, &arguments.common) {
         cache::check(&mut findings, &config.cache_dir);
         if let Some(assembled) = plugins::check(&mut findings, config, &arguments.common) {
@@ -92,9 +94,9 @@ pub(super) fn doctor(arguments: &arguments::Doctor) -> Result<ExitCode, Failure>
 fn as_text(findings: &Findings) -> String {
     let mut out = String::new();
     for finding in &findings.0 {
-        out.push_str(&format!("{:5}  {:8}  {}\n", finding.grade.word(), finding.area, finding.text));
+        out.push_str(&format!("{:5}  {:9}  {}\n", finding.grade.word(), finding.area, finding.text));
         if !finding.remedy.is_empty() {
-            out.push_str(&format!("{:17}help: {}\n", "", finding.remedy));
+            out.push_str(&format!("{:18}help: {}\n", "", finding.remedy));
         }
     }
     let (wrong, notes) = (findings.count(Grade::Wrong), findings.count(Grade::Note));
@@ -125,7 +127,7 @@ mod tests {
         findings.wrong("config", "port 8000 is taken", "choose another");
         assert_eq!(
             as_text(&findings),
-            "ok     machine   2 threads\nwrong  config    port 8000 is taken\n                 help: choose another\n\n2 checks: 1 wrong, 0 to note\n"
+            "ok     machine    2 threads\nwrong  config     port 8000 is taken\n                  help: choose another\n\n2 checks: 1 wrong, 0 to note\n"
         );
         assert!(as_json(&findings).contains("\"wrong\": 1"));
     }

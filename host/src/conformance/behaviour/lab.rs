@@ -2,6 +2,7 @@
 
 use super::forge::marked;
 use super::{Target, Trouble};
+use crate::config::FastPaths;
 use crate::device::{Chip, Registry};
 use crate::plugin::{ChipInstance, Limits, LoadOptions, Plugin, PluginError, Runtime, RuntimeOptions};
 use crate::scheduler::Team;
@@ -78,7 +79,7 @@ impl Lab {
             runtime.load(&path, &LoadOptions::default()).map_err(|error| error.to_string())
         };
         let (reader, chip) = (load("guest-importer.wasm", IMPORTER_MARKER)?, load("guest.wasm", CHIP_MARKER)?);
-        let host = host(&reader, Chip::new("neighbour".into(), Vec::new(), false, chip), 1);
+        let host = host(&reader, Chip::new("neighbour".into(), Vec::new(), FastPaths::Off, chip), 1);
         let neighbour = Session::load(&model, &host, options("neighbour")).map_err(|error| error.to_string())?;
         let (plugin, importers) = (target.chip.plugin.clone(), target.host.registry.importers());
         Ok(Self { depth, runtime, plugin, importers, guests, folder, model, reader, neighbour })
@@ -139,7 +140,7 @@ impl Lab {
 
     /// A host whose only chip is the plugin, under that name; and the chip.
     pub(super) fn host_with(&self, name: &str, plugin: Arc<Plugin>) -> Result<(Host, Arc<Chip>), Trouble> {
-        let host = host(&self.reader, Chip::new(name.to_owned(), Vec::new(), false, plugin), 2);
+        let host = host(&self.reader, Chip::new(name.to_owned(), Vec::new(), FastPaths::Off, plugin), 2);
         let chip = host.registry.chip(name)?;
         Ok((host, chip))
     }
@@ -159,7 +160,7 @@ impl Lab {
     pub(super) fn host_reading_with(&self, importers: &[Arc<Plugin>]) -> Result<Host, Trouble> {
         let registry = Arc::new(Registry::default());
         importers.iter().for_each(|importer| registry.add(importer.clone()));
-        registry.add_chip(Chip::new("reader".into(), Vec::new(), false, self.guest(0)??));
+        registry.add_chip(Chip::new("reader".into(), Vec::new(), FastPaths::Off, self.guest(0)??));
         Ok(Host::new(registry, Team::new(1, 8)))
     }
 
@@ -182,7 +183,7 @@ fn host(reader: &Arc<Plugin>, chip: Chip, threads: usize) -> Host {
 }
 
 pub(super) fn options(chip: &str) -> Options {
-    Options { chip: chip.to_owned(), threads: 2, fast_paths: false, strict: false }
+    Options { chip: chip.to_owned(), threads: 2, fast_paths: FastPaths::Off, strict: false }
 }
 
 /// Asks for x + x of `batch` rows; whether the answer is right.

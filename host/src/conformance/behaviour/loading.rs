@@ -4,7 +4,8 @@ use super::forge::replaced;
 use super::lab::{Lab, ask};
 use super::probe::{Bed, Probe};
 use super::{Check, Trouble, ensure};
-use crate::device::{BrokenPromises, Chip, Place, Placer, Registry, Scout, Selector};
+use crate::config::FastPaths;
+use crate::device::{BrokenPromises, Chip, FastPathRules, Place, Placer, Registry, Scout, Selector};
 use crate::plugin::{LoadOptions, Plugin, PluginError};
 use std::sync::Arc;
 
@@ -76,10 +77,10 @@ fn wasi(lab: &Lab) -> Result<(), Trouble> {
 }
 
 fn broken_promise(lab: &Lab) -> Result<(), Trouble> {
-    let chip = Chip::new("guest".into(), Vec::new(), false, lab.guest(11)??);
+    let chip = Chip::new("guest".into(), Vec::new(), FastPaths::Off, lab.guest(11)??);
     let broken = BrokenPromises::default();
     let scout = Scout::new(&chip, &broken);
-    let mut selector = Selector { chip: Some(scout), no_fast_paths: Some("not asked for"), strict: false };
+    let mut selector = Selector { chip: Some(scout), fast_paths: FastPathRules::off("not asked for"), strict: false };
     let mut operation = Probe::sum().operation;
     // The guest's table promises it.
     operation.op = "MatMul".into();
@@ -123,8 +124,8 @@ fn stolen_id(lab: &Lab) -> Result<(), Trouble> {
     let thief = lab.guest(34)??;
     ensure(thief.id() == "portable", || format!("the guest calls itself {}", thief.id()))?;
     let registry = Registry::default();
-    registry.add_chip(Chip::new("portable".into(), Vec::new(), false, lab.guest(0)??));
-    registry.add_chip(Chip::new("thief".into(), Vec::new(), false, thief.clone()));
+    registry.add_chip(Chip::new("portable".into(), Vec::new(), FastPaths::Off, lab.guest(0)??));
+    registry.add_chip(Chip::new("thief".into(), Vec::new(), FastPaths::Off, thief.clone()));
     let kept = registry.chip("portable")?.plugin.number();
     ensure(kept != thief.number(), || "the name `portable` leads to the thief".into())?;
     let (session, _) = lab.serve("thief", thief)?;

@@ -4,7 +4,8 @@ use super::forge::with_allocator_answering;
 use super::lab::{Lab, answer, ask};
 use super::probe::{Bed, Probe};
 use super::{Check, Trouble, ensure};
-use crate::device::{BrokenPromises, Chip, Place, Placer, Scout, Selector};
+use crate::config::FastPaths;
+use crate::device::{BrokenPromises, Chip, FastPathRules, Place, Placer, Scout, Selector};
 use crate::memory::{Region, Sharing};
 use crate::plugin::PluginError;
 use crate::session::{LoadError, Session};
@@ -101,10 +102,10 @@ fn allocator_beyond(lab: &Lab) -> Result<(), Trouble> {
 }
 
 fn vast_workspace(lab: &Lab) -> Result<(), Trouble> {
-    let chip = Chip::new("guest".into(), Vec::new(), false, lab.guest(12)??);
+    let chip = Chip::new("guest".into(), Vec::new(), FastPaths::Off, lab.guest(12)??);
     let broken = BrokenPromises::default();
     let scout = Scout::new(&chip, &broken);
-    let mut selector = Selector { chip: Some(scout), no_fast_paths: Some("not asked for"), strict: false };
+    let mut selector = Selector { chip: Some(scout), fast_paths: FastPathRules::off("not asked for"), strict: false };
     let placed = selector.place("node", &Probe::sum().operation)?;
     ensure(placed.place == Place::Portable && placed.reason.contains("workspace"), || {
         format!("it was placed on {}: {}", placed.place, placed.reason)

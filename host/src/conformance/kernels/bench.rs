@@ -36,7 +36,8 @@ impl Device {
                 Kind::Chip(facts) => facts.info.id.clone(),
                 Kind::Importer(_) => "an importer".into(),
             },
-            Device::Native(place) => format!("the host's {place} kernel"),
+            Device::Native(Place::FastPath(path)) => format!("the host's {path} kernel"),
+            Device::Native(_) => "the host's portable kernel".into(),
         }
     }
 

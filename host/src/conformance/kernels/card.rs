@@ -90,7 +90,11 @@ pub fn card(chip: &Arc<Plugin>, portable: &Arc<Plugin>) -> Vec<Line> {
             unit: load.unit,
             rate: load.amount / own / 1e9,
             against_portable: ratio(seconds(Device::Chip(portable.clone()))),
-            against_fast_path: ratio(seconds(Device::Native(Place::FastPath))),
+            // The best stands first among those of an operator.
+            against_fast_path: sunmao_fastpath::registered()
+                .iter()
+                .filter(|entry| entry.operator == load.question.op)
+                .find_map(|entry| ratio(seconds(Device::Native(Place::FastPath(entry.path))))),
         });
     }
     lines

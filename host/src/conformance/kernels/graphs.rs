@@ -2,8 +2,8 @@
 //! batches have come and gone.
 
 use super::Failure;
-use crate::conformance::{Suite, Target, blame};
-use crate::device::{DeviceError, Place, Placed, Placer, native_kernel};
+use crate::conformance::{Suite, Target, USUAL_SEED, blame};
+use crate::device::{DeviceError, Place, Placed, Placer, fast_path, native_kernel};
 use crate::engine::{Executor, Layout, Loaded, Run};
 use crate::plan::{self, Options};
 use crate::plugin::{ChipInstance, Plugin};
@@ -18,8 +18,6 @@ use sunmao_plugin_sdk::abi;
 
 /// Name of the suite.
 pub const GRAPHS: &str = "graphs";
-/// The seed of every run of the suite.
-const SEED: u64 = 1;
 const CASES: u64 = 40;
 /// Batches in the order in which one executor gets them: up, down, and the first again.
 const BATCHES: [usize; 4] = [2, 5, 1, 2];
@@ -29,7 +27,23 @@ const QUEUE: usize = 1;
 const ALIGNMENT: u32 = 64;
 
 /// Drawn graphs of three to eight nodes.
-pub struct Graphs;
+pub struct Graphs {
+    seed: u64,
+}
+
+impl Graphs {
+    /// The graphs of a seed.
+    pub fn new(seed: u64) -> Self {
+        Self { seed }
+    }
+}
+
+impl Default for Graphs {
+    /// The graphs that every run of the suite has.
+    fn default() -> Self {
+        Self::new(USUAL_SEED)
+    }
+}
 
 impl Suite for Graphs {
     fn name(&self) -> &'static str {
@@ -39,12 +53,12 @@ impl Suite for Graphs {
     fn cases(&self) -> Vec<CaseFacts> {
         let facts = |number| {
             let mut operators: Vec<String> = Vec::new();
-            for node in drawn_graph(SEED, number).nodes {
+            for node in drawn_graph(self.seed, number).nodes {
                 if !operators.iter().any(|op| op == node.op) {
                     operators.push(node.op.to_owned());
                 }
             }
-            let name = format!("graph/{SEED}/{number}");
+            let name = format!("graph/{}/{number}", self.seed);
             CaseFacts { name, suite: GRAPHS.into(), operators, dtypes: vec!["f32".into()], opset: None }
         };
         (0..CASES).map(facts).collect()
@@ -52,7 +66,7 @@ impl Suite for Graphs {
 
     fn run(&self, facts: &CaseFacts, target: &Target) -> Outcome {
         let number = facts.name.rsplit('/').next().and_then(|number| number.parse().ok()).unwrap_or(0);
-        let drawn = drawn_graph(SEED, number);
+        let drawn = drawn_graph(self.seed, number);
         let mut seen = Comparison { rule: "same bits, or near the oracle".into(), ..Comparison::default() };
         match check(&drawn, number, &target.chip.plugin, target.fast_paths, &mut seen) {
             Ok(()) => Outcome::pass(seen).at(Places { chip: drawn.nodes.len() as u32, ..Places::default() }),
@@ -80,18 +94,19 @@ struct Dice<'a> {
 
 impl Placer for Dice<'_> {
     fn place(&mut self, node: &str, operation: &abi::Operation) -> Result<Placed, DeviceError> {
-        let order: &[Place] = match self.division {
-            Division::Chip => &[Place::Chip],
-            Division::FastPaths => &[Place::FastPath, Place::Chip],
+        // None: the best fast path there is.
+        let order: &[Option<Place>] = match self.division {
+            Division::Chip => &[Some(Place::Chip)],
+            Division::FastPaths => &[None, Some(Place::Chip)],
             Division::Scattered(_) => match self.draw.next() % 3 {
-                0 => &[Place::FastPath, Place::Portable],
-                1 => &[Place::Portable],
-                _ => &[Place::Chip, Place::Portable],
+                0 => &[None, Some(Place::Portable)],
+                1 => &[Some(Place::Portable)],
+                _ => &[Some(Place::Chip), Some(Place::Portable)],
             },
         };
-        for &place in order {
-            let requirements = if place == Place::Chip {
-                match self.instance.prepare(operation) {
+        for &wish in order {
+            let (place, requirements) = if wish == Some(Place::Chip) {
+                let needs = match self.instance.prepare(operation) {
                     Ok(kernel) => {
                         let needs = self.instance.requirements(kernel)?;
                         self.instance.drop_kernel(kernel);
@@ -101,12 +116,15 @@ impl Placer for Dice<'_> {
                         code: sunmao_plugin_sdk::ErrorCode::Unsupported, ..
                     }) => continue,
                     Err(error) => return Err(error.into()),
-                }
+                };
+                (Place::Chip, needs)
             } else {
-                match native_kernel(place, operation) {
-                    Ok(kernel) => kernel.requirements(),
-                    Err(_) => continue,
-                }
+                let kernel = match wish {
+                    None => fast_path(operation, |_| true),
+                    Some(place) => native_kernel(place, operation).map(|kernel| (place, kernel)),
+                };
+                let Ok((place, kernel)) = kernel else { continue };
+                (place, kernel.requirements())
             };
             return Ok(Placed { place, requirements, reason: String::new() });
         }
@@ -209,7 +227,7 @@ fn run(
 }
 
 fn weights(drawn: &DrawnGraph, number: u64) -> Vec<Tensor> {
-    let mut draw = Draw::new("weights", SEED, number * 8);
+    let mut draw = Draw::new("weights", USUAL_SEED, number * 8);
     let scale = 1.0 / (drawn.width as f64).sqrt();
     let shape = [drawn.width, drawn.width];
     (0..drawn.weights).map(|_| reals(&mut draw, &shape, scale)).collect()

@@ -13,6 +13,6 @@ mod property;
 pub mod strength;
 
 pub use graphs::{GRAPHS, Graphs};
-pub use property::{PROPERTY, Property};
+pub use property::{PROPERTY, PROPERTY_CASES, Property};
 
 use bench::{Bench, Device, Failure};

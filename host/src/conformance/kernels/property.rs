@@ -2,7 +2,7 @@
 
 use super::arrangement::Asking;
 use super::{Device, Failure};
-use crate::conformance::{Suite, Target};
+use crate::conformance::{Suite, Target, USUAL_SEED};
 use crate::device::Place;
 use std::sync::OnceLock;
 use sunmao_conformance::property::{Case, REGRESSIONS, case, operators};
@@ -11,6 +11,8 @@ use sunmao_graph::DType;
 
 /// Name of the suite.
 pub const PROPERTY: &str = "property";
+/// Cases of each operator in a run of the suite.
+pub const PROPERTY_CASES: u64 = 48;
 
 /// Cases drawn for every operator, with those that once found a fault.
 pub struct Property {
@@ -29,7 +31,7 @@ impl Property {
 impl Default for Property {
     /// The cases that every run of the suite has.
     fn default() -> Self {
-        Self::new(1, 48)
+        Self::new(USUAL_SEED, PROPERTY_CASES)
     }
 }
 
@@ -68,7 +70,8 @@ impl Suite for Property {
         let promised = sunmao_portable::operators();
         let mut devices = vec![(Device::Chip(plugin.clone()), table)];
         if target.fast_paths {
-            devices.push((Device::Native(Place::FastPath), None));
+            let paths = sunmao_fastpath::registered().into_iter().filter(|entry| entry.operator == case.question.op);
+            devices.extend(paths.map(|entry| (Device::Native(Place::FastPath(entry.path)), None)));
         }
         if !target.strict {
             devices.push((Device::Native(Place::Portable), Some(&promised[..])));
@@ -79,7 +82,7 @@ impl Suite for Property {
             match asking.check(&mut seen) {
                 Ok(()) => match device {
                     Device::Chip(_) => places.chip += 1,
-                    Device::Native(Place::FastPath) => places.fast_path += 1,
+                    Device::Native(Place::FastPath(_)) => places.fast_path += 1,
                     Device::Native(_) => places.portable += 1,
                 },
                 Err(Failure { verdict: Verdict::Declined, reason }) => declined = declined.or(Some(reason)),

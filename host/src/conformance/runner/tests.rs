@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::FastPaths;
 use crate::device::{Chip, Registry};
 use crate::plugin::testing;
 use crate::scheduler::Team;
@@ -31,7 +32,7 @@ impl Suite for Actors {
 
 fn target() -> Target {
     let registry = Arc::new(Registry::default());
-    registry.add_chip(Chip::new("chip".to_owned(), Vec::new(), true, testing::chip()));
+    registry.add_chip(Chip::new("chip".to_owned(), Vec::new(), FastPaths::Auto, testing::chip()));
     let chip = registry.chip("chip").expect("just added");
     Target::whole_host(testing::runtime().clone(), Host::new(registry, Team::new(1, 1)), chip)
 }
