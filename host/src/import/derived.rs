@@ -10,8 +10,8 @@ use sunmao_graph::{Content, DType, Graph, Role, Weight};
 
 /// The number that stands for these constants where others have that of a source.
 pub(super) const DERIVED: u32 = u32::MAX;
-/// Smaller ones stay in the graph: passes look into them.
-const LARGE_BYTES: usize = 64 << 10;
+/// Smaller ones stay in the graph: inference follows them.
+const LARGE_BYTES: usize = 8 << 10;
 
 /// Computes all of them again, in the same order.
 type Remake = Box<dyn Fn() -> Result<Vec<Arc<[u8]>>, String> + Send + Sync>;

@@ -10,6 +10,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 const MAGIC_BYTES: usize = 8;
@@ -39,6 +40,7 @@ pub(crate) struct Folder {
     key: [u8; 32],
     /// Total size of the files that are kept.
     limit_bytes: u64,
+    evicted: AtomicU64,
 }
 
 /// What a file held, as it was checked.
@@ -70,7 +72,12 @@ impl Folder {
             ));
         }
         let key = read_or_make_key(directory).map_err(|error| say("no key in", error))?;
-        Ok(Self { directory: directory.to_owned(), key, limit_bytes })
+        Ok(Self { directory: directory.to_owned(), key, limit_bytes, evicted: AtomicU64::new(0) })
+    }
+
+    /// Files that this process removed because the rest had no room.
+    pub(super) fn evicted(&self) -> u64 {
+        self.evicted.load(Ordering::Relaxed)
     }
 
     /// What that file holds, if it is there and genuine. Its use is noted: newest use decides what is evicted.
@@ -194,6 +201,7 @@ impl Folder {
             }
             tracing::debug!(path = %path.display(), bytes, "evicted: the folder is full");
             discard(&path);
+            self.evicted.fetch_add(1, Ordering::Relaxed);
             total -= bytes;
         }
         Ok(())

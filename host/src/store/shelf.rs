@@ -30,6 +30,8 @@ pub struct Counts {
     pub found: u64,
     /// It was not, or could not be used, and was made.
     pub made: u64,
+    /// Files that had to go because there was no room.
+    pub evicted: u64,
 }
 
 impl Store {
@@ -43,7 +45,8 @@ impl Store {
 
     /// What it was asked for so far.
     pub fn counts(&self) -> Counts {
-        Counts { found: self.found.load(Ordering::Relaxed), made: self.made.load(Ordering::Relaxed) }
+        let number = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Counts { found: number(&self.found), made: number(&self.made), evicted: self.folder.evicted() }
     }
 
     /// The shelf of a model. `identity` holds everything that what is kept there follows from, beside the host's own code.
