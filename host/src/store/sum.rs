@@ -53,20 +53,20 @@ impl SumKey {
 
     #[inline]
     fn block(&self, lanes: &mut Sum, block: &[u8; BLOCK_BYTES]) {
-        let mut sums = *lanes;
         for (stripe, key) in block.as_chunks::<STRIPE_BYTES>().0.iter().zip(&self.0) {
-            for ((sum, key), bytes) in sums.iter_mut().zip(key).zip(stripe.as_chunks::<8>().0) {
-                let data = u64::from_le_bytes(*bytes);
-                let keyed = data ^ key;
-                // The data is added too, or a half that meets its key and becomes zero would hide the other half.
-                *sum = sum.wrapping_add(data.rotate_left(32));
-                *sum = sum.wrapping_add((keyed & 0xffff_ffff).wrapping_mul(keyed >> 32));
+            let mut data = [0; LANES];
+            for (data, bytes) in data.iter_mut().zip(stripe.as_chunks::<8>().0) {
+                *data = u64::from_le_bytes(*bytes);
+            }
+            for (lane, sum) in lanes.iter_mut().enumerate() {
+                let keyed = data[lane] ^ key[lane];
+                // The neighbour's data is added as it is, or a half that meets its key and becomes zero would hide the other half.
+                *sum = sum.wrapping_add(data[lane ^ 1]).wrapping_add((keyed & 0xffff_ffff).wrapping_mul(keyed >> 32));
             }
         }
-        for (sum, key) in sums.iter_mut().zip(&self.0[STRIPES]) {
-            *sum = (*sum ^ (*sum >> 47) ^ key).wrapping_mul(PRIME);
+        for (lane, key) in lanes.iter_mut().zip(&self.0[STRIPES]) {
+            *lane = (*lane ^ (*lane >> 47) ^ key).wrapping_mul(PRIME);
         }
-        *lanes = sums;
     }
 }
 
