@@ -95,10 +95,7 @@ fn every_form_tells_every_case_and_nothing_breaks_out() {
     );
     let html = report.html();
     assert_eq!(html.matches("<script").count(), 1, "the report's texts are data");
-    assert!(
-        html.contains("C-15") && !html.contains("THE REPORT") && !html.contains("://"),
-        "one file, nothing loaded"
-    );
+    assert!(html.contains("C-15") && !html.contains("THE REPORT") && !html.contains("://"), "one file, nothing loaded");
     for part in ["default-src 'none'", "prefers-color-scheme: dark", "<html lang=", "<noscript>", "aria-expanded"] {
         assert!(html.contains(part), "{part}");
     }
