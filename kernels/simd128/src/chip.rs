@@ -55,6 +55,7 @@ fn fast(op: Op<'_>) -> Option<Box<dyn Kernel>> {
     match op.name() {
         "Attention" => crate::attention::prepare(op),
         "Conv" => crate::conv::prepare(op),
+        "MatMulInteger" | "sunmao.MatMulIntegerToFloat" | "QLinearConv" => crate::int8::prepare(op),
         "MatMul" | "Gemm" => crate::matmul::prepare(op),
         "ConvTranspose" => crate::conv::transposed::prepare(op),
         "Softmax" | "LayerNormalization" | "BatchNormalization" | "GlobalAveragePool" | "GlobalMaxPool"

@@ -21,6 +21,7 @@ mod conv;
 mod elementwise;
 mod epilogue;
 mod gemm;
+mod int8;
 mod math;
 mod matmul;
 mod moves;

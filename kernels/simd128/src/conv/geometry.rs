@@ -23,10 +23,19 @@ pub(crate) struct Geometry {
 impl Geometry {
     /// The sizes of a Conv operation with f32 operands and constant weights; none when it is not one that the fast paths take.
     pub(crate) fn of(op: Op<'_>) -> Option<Self> {
-        let (x, y) = (op.f32_shape(0)?, op.f32_output()?);
-        let w = op.f32_shape(1)?;
+        let bias = op.own(2).is_none_or(|bias| {
+            bias.dtype == crate::arguments::F32 && op.f32_shape(1).is_some_and(|w| dims(bias) == w[..1])
+        });
+        if !bias || !op.input(1)?.constant {
+            return None;
+        }
+        Self::between(op, &op.f32_shape(0)?, &op.f32_shape(1)?, &op.f32_output()?)
+    }
+
+    /// The sizes of a convolution whose operands have those shapes.
+    pub(crate) fn between(op: Op<'_>, x: &[usize], w: &[usize], y: &[usize]) -> Option<Self> {
         let rank = x.len();
-        if !(rank == 3 || rank == 4) || w.len() != rank || y.len() != rank || !op.input(1)?.constant {
+        if !(rank == 3 || rank == 4) || w.len() != rank || y.len() != rank {
             return None;
         }
         let axes = rank - 2;
@@ -49,9 +58,9 @@ impl Geometry {
             groups: usize::try_from(op.integer("group", 1)).ok()?,
             channels: x[1],
             filters: w[0],
-            input: spatial(&x),
-            output: spatial(&y),
-            kernel: spatial(&w),
+            input: spatial(x),
+            output: spatial(y),
+            kernel: spatial(w),
             stride: list("strides", 1)?,
             dilation: list("dilations", 1)?,
             pad: list("pads", 0)?,
@@ -67,8 +76,7 @@ impl Geometry {
                 .chain(&g.output)
                 .chain(&g.kernel)
                 .all(|&d| d > 0)
-            && g.stride.iter().chain(&g.dilation).all(|&d| d > 0)
-            && op.own(2).is_none_or(|bias| bias.dtype == crate::arguments::F32 && dims(bias) == [g.filters]);
+            && g.stride.iter().chain(&g.dilation).all(|&d| d > 0);
         sound.then(|| geometry.upright())
     }
 

@@ -4,7 +4,7 @@ mod band;
 mod dense;
 mod direct;
 mod gather;
-mod geometry;
+pub(crate) mod geometry;
 mod transform;
 pub(crate) mod transposed;
 mod winograd;
