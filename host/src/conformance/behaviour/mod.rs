@@ -16,7 +16,7 @@ mod results;
 pub use lab::Depth;
 
 use super::{Suite, Target};
-use crate::memory::pss_bytes;
+use crate::memory::{give_back, pss_bytes};
 use lab::Lab;
 use std::sync::{Mutex, PoisonError};
 use sunmao_conformance::{BEHAVIOUR_SUITE, CaseFacts, Comparison, Outcome, Verdict};
@@ -85,12 +85,18 @@ impl Behaviour {
         self.in_lab(target, |lab| {
             // Once without counting: allocators and caches fill up on the first round.
             checks().for_each(|check| drop(lab.beside_a_neighbour(check.run)));
-            let before = pss_bytes().map_err(|error| error.to_string())?;
+            let before = weight()?;
             let outcomes = checks().map(|check| (check.id, lab.beside_a_neighbour(check.run))).collect();
-            let after = pss_bytes().map_err(|error| error.to_string())?;
+            let after = weight()?;
             Ok(Containment { outcomes, before, after })
         })?
     }
+}
+
+/// Bytes of the process, without what the allocator only keeps for later: how much that is depends on who freed last.
+fn weight() -> Result<u64, String> {
+    give_back();
+    pss_bytes().map_err(|error| error.to_string())
 }
 
 /// What became of all checks.
