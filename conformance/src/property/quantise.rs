@@ -4,8 +4,7 @@ use super::draw::Draw;
 use crate::oracle::{Question, Tensor, dtype};
 use dtype::{F32, I8, I32, U8};
 
-pub(super) const OPERATORS: &[&str] =
-    &["QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "sunmao.QAdd"];
+pub(super) const OPERATORS: &[&str] = &["QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "sunmao.QAdd"];
 
 /// The scales of a case.
 struct Scales {

@@ -132,8 +132,7 @@ fn reduced(x: __m256) -> (__m256i, __m256, __m256) {
     // ln 2 in two parts: the product with the first is exact inside the fused operation.
     let rest = _mm256_fnmadd_ps(power, all(std::f32::consts::LN_2), x);
     let rest = _mm256_fnmadd_ps(power, all(-1.904_654_3e-9), rest);
-    let slope =
-        polynomial(rest, [1.378_059_4e-3, 8.373_124_5e-3, 4.166_953_6e-2, 1.666_647_2e-1, 4.999_998_5e-1, 1.0]);
+    let slope = polynomial(rest, [1.378_059_4e-3, 8.373_124_5e-3, 4.166_953_6e-2, 1.666_647_2e-1, 4.999_998_5e-1, 1.0]);
     (_mm256_cvtps_epi32(power), rest, slope)
 }
 

@@ -129,9 +129,7 @@ impl Activation {
                 }
                 Self::Elu { alpha } => {
                     let alpha = splat(alpha);
-                    map(from, to, len, |x| {
-                        select(f32x4_lt(x, splat(0.0)), mul(alpha, math::exp_less_one(x)), x)
-                    });
+                    map(from, to, len, |x| select(f32x4_lt(x, splat(0.0)), mul(alpha, math::exp_less_one(x)), x));
                 }
                 Self::Swish { alpha } => {
                     let alpha = splat(alpha);
