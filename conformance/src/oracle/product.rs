@@ -179,8 +179,7 @@ fn matmul_integer(question: &Question) -> Result<Vec<Answer>, Unknown> {
 fn qlinear_matmul(question: &Question) -> Result<Vec<Answer>, Unknown> {
     let (a, b) = (question.tensor(0)?, question.tensor(3)?);
     let (sums, out) = integer_product(a, b, question.optional(2), question.optional(5))?;
-    let scale = |index| question.tensor(index).map(|scale| scale.reals()[0]);
-    requantised(question, &sums, &out, scale(1)? * scale(4)? / scale(6)?, question.tensor(7)?)
+    requantised(question, &sums, &out)
 }
 
 /// The exact sums, rounded to f32, times the f32 product of both scales; then the bias.

@@ -119,20 +119,19 @@ fn add(question: &Question) -> Result<Vec<Answer>, Unknown> {
     Ok(vec![Answer::stored(Tensor::of_wholes(zero.dtype, shape, &values))])
 }
 
-/// Exact sums as the output's stored type: times `scale`, rounded half to even, behind the zero point, saturated.
-pub(super) fn requantised(
-    question: &Question,
-    sums: &[i128],
-    shape: &[usize],
-    scale: f64,
-    zero: &Tensor,
-) -> Result<Vec<Answer>, Unknown> {
+/// Exact sums as the output's stored type: in f32 times the scales of inputs 1 and 4 by that of input 6, rounded half to even, behind the zero point,
+/// saturated.
+pub(super) fn requantised(question: &Question, sums: &[i128], shape: &[usize]) -> Result<Vec<Answer>, Unknown> {
+    let scale = |index| question.tensor(index).map(|scale| scale.reals()[0]);
+    let factor = single(single(scale(1)? * scale(4)?) / scale(6)?);
+    let zero = question.tensor(7)?;
     if zero.count() != 1 {
         return Err(Unknown(format!("{} with several output scales", question.op)));
     }
     let (low, high) = range(zero.dtype);
     let zero_point = zero.wholes()[0];
-    let stored = |sum: &i128| ((*sum as f64 * scale).round_ties_even() as i128 + zero_point).clamp(low, high);
+    let stored =
+        |sum: &i128| (single(single(*sum as f64) * factor).round_ties_even() as i128 + zero_point).clamp(low, high);
     let values: Vec<i128> = sums.iter().map(stored).collect();
     Ok(vec![Answer::stored(Tensor::of_wholes(zero.dtype, shape, &values))])
 }

@@ -55,8 +55,8 @@ pub(crate) struct BoundQuantised {
     y_scale: Input<f32>,
     y_zero: Input<u8>,
     bias: Option<Input<i32>>,
-    pub(crate) x: Input<u8>,
-    pub(crate) output: Output<u8>,
+    x: Input<u8>,
+    output: Output<u8>,
 }
 
 impl Quantised {
@@ -87,8 +87,13 @@ impl Quantised {
     }
 
     /// Bytes of workspace for the factors of all channels, a whole number of cache lines.
-    pub(crate) fn factor_bytes(&self) -> usize {
-        (self.channels() * 8).next_multiple_of(64)
+    fn factor_bytes(&self) -> usize {
+        (self.channels() * 4).next_multiple_of(64)
+    }
+
+    /// Bytes of workspace for a kernel that needs room for so many words of its own.
+    pub(crate) fn workspace(&self, words: usize) -> Option<u32> {
+        u32::try_from(words.checked_mul(4)?.checked_add(self.factor_bytes())?).ok()
     }
 
     pub(crate) fn bind(&self, bindings: &Bindings<'_>) -> Result<BoundQuantised> {
@@ -104,23 +109,28 @@ impl Quantised {
         })
     }
 
-    /// What a call needs; writes the factor of every channel to the workspace at `factors`.
+    /// What a call needs. The factor of every channel goes to the front of the call's workspace, behind which the kernel has its own room.
     ///
     /// # Safety
-    /// [`Quantised::factor_bytes`] bytes are writable at `factors`, and nobody else's.
-    pub(crate) unsafe fn open(&self, bound: &BoundQuantised, call: &Call, factors: *mut f64) -> Opened {
+    /// The workspace has at least the size that [`Quantised::workspace`] says.
+    pub(crate) unsafe fn open(&self, bound: &BoundQuantised, call: &Call) -> Opened {
+        let workspace = call.workspace::<u8>().as_mut_ptr();
+        let factors = workspace.cast::<f32>();
         let single = |input: &Input<f32>| call.read(input).get(0);
         let (x, w, y) = (single(&bound.x_scale), call.read(&bound.w_scale), single(&bound.y_scale));
         for channel in 0..self.channels() {
             let factor = x * w.get(if self.scale_each { channel } else { 0 }) / y;
             // SAFETY: `channel` is below the number of channels, for which there is room.
-            unsafe { factors.add(channel).write(f64::from(factor)) };
+            unsafe { factors.add(channel).write(factor) };
         }
         Opened {
             x: Less { flip: self.x_flip, zero: call.read(&bound.x_zero).get(0) ^ self.x_flip },
             target: Target { zero: call.read(&bound.y_zero).get(0) ^ self.y_flip, flip: self.y_flip },
             factors,
             bias: bound.bias.as_ref().map_or(std::ptr::null(), |bias| call.read(bias).as_ptr()),
+            planes: call.read(&bound.x).as_ptr(),
+            results: call.write(&bound.output).as_mut_ptr(),
+            room: workspace.wrapping_add(self.factor_bytes()).cast(),
         }
     }
 }
@@ -134,8 +144,14 @@ fn count_of(operand: &sunmao_plugin_sdk::abi::Operand) -> usize {
 pub(crate) struct Opened {
     pub(crate) x: Less,
     pub(crate) target: Target,
-    factors: *const f64,
+    factors: *const f32,
     bias: *const i32,
+    /// The input.
+    pub(crate) planes: *const u8,
+    /// The output.
+    pub(crate) results: *mut u8,
+    /// The kernel's own part of the workspace.
+    pub(crate) room: *mut i32,
 }
 
 impl Opened {
@@ -143,7 +159,7 @@ impl Opened {
     ///
     /// # Safety
     /// `channel` is one of the operation's.
-    pub(crate) unsafe fn channel(&self, channel: usize) -> (i32, f64) {
+    pub(crate) unsafe fn channel(&self, channel: usize) -> (i32, f32) {
         // SAFETY: there is a factor, and where there are biases a bias, for each channel. A bias may lie anywhere.
         unsafe {
             let bias = if self.bias.is_null() { 0 } else { self.bias.add(channel).read_unaligned() };
@@ -166,8 +182,7 @@ fn conv(token: Avx2, request: Request<'_>) -> Option<Box<dyn Kernel>> {
     let batches = conv.images * conv.groups;
     let work = batches as f64 * rows as f64 * columns as f64 * pairs as f64 * 2.0;
     let mut requirements = needs(work / 50.0, split.units(batches));
-    let workspace = quantised.factor_bytes() + product.width * pairs * 4;
-    requirements.workspace = u32::try_from(workspace).ok()?;
+    requirements.workspace = quantised.workspace(product.width * pairs)?;
     let words = pack::left_words(rows, pairs);
     let weight = quantised.weight;
     let taps = conv.window.taps();
@@ -191,21 +206,18 @@ fn conv(token: Avx2, request: Request<'_>) -> Option<Box<dyn Kernel>> {
         let bound = quantised.bind(bindings)?;
         let w = bindings.packed::<i32>(3)?;
         Ok(Box::new(move |call: &Call| {
-            let workspace = call.workspace::<u8>().as_mut_ptr();
-            // SAFETY: the workspace begins with room for the factors.
-            let opened = unsafe { quantised.open(&bound, call, workspace.cast()) };
-            let right = workspace.wrapping_add(quantised.factor_bytes()).cast::<i32>();
-            let (x, w, results) =
-                (call.read(&bound.x).as_ptr(), call.read(&w).as_ptr(), call.write(&bound.output).as_mut_ptr());
+            // SAFETY: the workspace has the size that was asked for.
+            let opened = unsafe { quantised.open(&bound, call) };
+            let w = call.read(&w).as_ptr();
             split.parts(call, batches, |batch, rows, columns| {
                 let group = batch % conv.groups;
                 let at = Addresses {
                     left: w.wrapping_add(group * words),
                     // The groups of an image follow each other, as their channels do.
-                    planes: x.wrapping_add(batch * conv.inputs * conv.window.input_len()),
-                    results: results.wrapping_add(batch * product.rows * product.columns),
+                    planes: opened.planes.wrapping_add(batch * conv.inputs * conv.window.input_len()),
+                    results: opened.results.wrapping_add(batch * product.rows * product.columns),
                     channel: group * conv.outputs,
-                    right,
+                    right: opened.room,
                 };
                 let _proof: Avx2 = token;
                 // SAFETY: the token proves AVX2 and FMA. `prepare` matched the shapes of the operands with the product, and the bindings with the
