@@ -73,15 +73,13 @@ pub(crate) unsafe fn load(from: *const i32) -> [__m256i; 2] {
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 pub(crate) unsafe fn store(to: *mut u8, bytes: __m128i, count: usize) {
-    // SAFETY: sixteen bytes, or as many single ones as the caller said.
+    // SAFETY: sixteen bytes, or as many in two words as the caller said.
     unsafe {
         if count >= 16 {
-            _mm_storeu_si128(to.cast(), bytes);
-        } else {
-            let mut all = [0u8; 16];
-            _mm_storeu_si128(all.as_mut_ptr().cast(), bytes);
-            std::ptr::copy_nonoverlapping(all.as_ptr(), to, count);
+            return _mm_storeu_si128(to.cast(), bytes);
         }
+        store_word(to, _mm_cvtsi128_si64(bytes) as u64, count.min(8));
+        store_word(to.wrapping_add(8), _mm_extract_epi64::<1>(bytes) as u64, count.saturating_sub(8));
     }
 }
 

@@ -209,7 +209,7 @@ impl Tiles {
     /// The CPU has AVX2 and FMA; the planes are readable; the panels are writable, and nobody else's.
     #[target_feature(enable = "avx2,fma")]
     unsafe fn transform_inputs(&self, planes: *const u8, first: usize, count: usize, less: Less, to: *mut i32) {
-        let readings = self.inputs.readings::<PLACES>(first, count);
+        let readings = self.inputs.readings::<PLACES>(first, count, less);
         for pair in 0..self.pairs {
             let mut numbers = [[_mm256_setzero_si256(); PLACES]; 2];
             for half in 0..2 {
