@@ -37,14 +37,24 @@ impl Reading {
     const NOTHING: Self = Self { pieces: [Self::PIECE; COLUMNS], count: 0, padding: Self::ZERO };
 }
 
-/// The places of sixteen columns at tap (0, 0); those in the padding are negative or too large, those of columns that do not exist far outside.
-struct Places {
-    y: [i64; COLUMNS],
-    x: [i64; COLUMNS],
+/// In the order of a shuffle: nothing.
+const NOWHERE: i8 = -128;
+
+/// Neighbouring columns of a panel in one row of the output, and the place that the first of them reads at tap (0, 0): what is in the padding is
+/// negative or too large.
+#[derive(Clone, Copy)]
+struct Run {
+    lane: usize,
+    count: usize,
+    y: i64,
+    x: i64,
 }
 
-/// In the order of a shuffle: nothing.
-const NOWHERE: u8 = 0x80;
+/// The runs of a panel.
+struct Places {
+    runs: [Run; COLUMNS],
+    count: usize,
+}
 
 impl Patches {
     /// Quads along the depth.
@@ -154,17 +164,21 @@ impl Patches {
     }
 
     fn places(&self, first: usize, count: usize) -> Places {
-        const OUTSIDE: i64 = i64::MIN / 2;
         let Sliding { high, wide } = self.window;
-        let mut places = Places { y: [OUTSIDE; COLUMNS], x: [OUTSIDE; COLUMNS] };
+        let mut places = Places { runs: [Run { lane: 0, count: 0, y: 0, x: 0 }; COLUMNS], count: 0 };
         let (mut row, mut column) = (first / wide.output, first % wide.output);
-        for lane in 0..count {
-            places.y[lane] = (row * high.stride) as i64 - high.pad as i64;
-            places.x[lane] = (column * wide.stride) as i64 - wide.pad as i64;
-            column += 1;
-            if column == wide.output {
-                (row, column) = (row + 1, 0);
-            }
+        let mut lane = 0;
+        while lane < count {
+            let run = (wide.output - column).min(count - lane);
+            places.runs[places.count] = Run {
+                lane,
+                count: run,
+                y: (row * high.stride) as i64 - high.pad as i64,
+                x: (column * wide.stride) as i64 - wide.pad as i64,
+            };
+            places.count += 1;
+            lane += run;
+            (row, column) = (row + 1, 0);
         }
         places
     }
@@ -172,41 +186,50 @@ impl Patches {
     #[target_feature(enable = "avx2,fma")]
     fn reading(&self, places: &Places, tap_y: usize, tap_x: usize, less: Less) -> Reading {
         let Sliding { high, wide } = self.window;
-        let mut offsets = [usize::MAX; COLUMNS];
-        let mut padding = [less.zero ^ less.flip; COLUMNS];
-        for lane in 0..COLUMNS {
-            let (y, x) =
-                (places.y[lane] + (tap_y * high.dilation) as i64, places.x[lane] + (tap_x * wide.dilation) as i64);
-            if (0..high.input as i64).contains(&y) && (0..wide.input as i64).contains(&x) {
-                offsets[lane] = y as usize * wide.input + x as usize;
-                padding[lane] = 0;
-            }
-        }
-        let mut pieces = [Reading::PIECE; COLUMNS];
-        let mut count = 0;
-        // Columns go from left to right and from top to bottom, and so do the places that they read.
-        let mut lane = 0;
-        while lane < COLUMNS {
-            let start = offsets[lane];
-            if start == usize::MAX {
-                lane += 1;
+        let stride = wide.stride as i64;
+        // Columns of a piece.
+        let most = if wide.stride >= COLUMNS { 1 } else { (COLUMNS - 1) / wide.stride + 1 };
+        let mut reading = Reading { padding: _mm_set1_epi8((less.zero ^ less.flip) as i8), ..Reading::NOTHING };
+        for run in &places.runs[..places.count] {
+            let (y, x) = (run.y + (tap_y * high.dilation) as i64, run.x + (tap_x * wide.dilation) as i64);
+            if !(0..high.input as i64).contains(&y) {
                 continue;
             }
-            let mut order = [NOWHERE; COLUMNS];
-            while lane < COLUMNS && (offsets[lane] == usize::MAX || offsets[lane] - start < COLUMNS) {
-                if offsets[lane] != usize::MAX {
-                    order[lane] = (offsets[lane] - start) as u8;
-                }
-                lane += 1;
+            // From here to there the columns of the run are inside the plane.
+            let (mut from, mut to) = (0, run.count);
+            if x < 0 {
+                from = (stride - 1 - x) / stride;
             }
-            // SAFETY: `order` holds sixteen bytes.
-            pieces[count] = Piece { start, order: unsafe { _mm_loadu_si128(order.as_ptr().cast()) } };
-            count += 1;
+            if x + (run.count as i64 - 1) * stride >= wide.input as i64 {
+                to = ((wide.input as i64 - x + stride - 1) / stride).max(0) as usize;
+            }
+            let mut from = from as usize;
+            while from < to {
+                let count = most.min(to - from);
+                let start = (y * wide.input as i64 + x + from as i64 * stride) as usize;
+                let (order, inside) = order(run.lane + from, count, wide.stride);
+                reading.pieces[reading.count] = Piece { start, order };
+                reading.padding = _mm_andnot_si128(inside, reading.padding);
+                reading.count += 1;
+                from += count;
+            }
         }
-        // SAFETY: `padding` holds sixteen bytes.
-        let padding = unsafe { _mm_loadu_si128(padding.as_ptr().cast()) };
-        Reading { pieces, count, padding }
+        reading
     }
+}
+
+/// The shuffle that brings every `stride`-th byte to `count` lanes from `lane` on and zero to the others, and a mask of those lanes.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn order(lane: usize, count: usize, stride: usize) -> (__m128i, __m128i) {
+    let lanes = _mm_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    let ahead = _mm_sub_epi8(lanes, _mm_set1_epi8(lane as i8));
+    let behind = _mm_cmpgt_epi8(_mm_set1_epi8(count as i8), ahead);
+    let inside = _mm_andnot_si128(_mm_cmpgt_epi8(_mm_setzero_si128(), ahead), behind);
+    let times = |half: __m128i| _mm_mullo_epi16(half, _mm_set1_epi16(stride as i16));
+    // Products of lanes inside are at most fifteen.
+    let bytes = _mm_packus_epi16(times(_mm_cvtepu8_epi16(ahead)), times(_mm_cvtepu8_epi16(_mm_srli_si128::<8>(ahead))));
+    (_mm_blendv_epi8(_mm_set1_epi8(NOWHERE), bytes, inside), inside)
 }
 
 /// The bytes of sixteen columns in the plane that begins `base` bytes behind `planes`, made unsigned; in the padding zero points.
