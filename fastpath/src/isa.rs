@@ -2,15 +2,18 @@
 
 use std::fmt;
 
-/// Proves that the CPU has AVX2 and FMA.
+/// Proves that the CPU has AVX2 and FMA, and F16C, which came before both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Avx2(());
 
 impl Avx2 {
-    /// The token, if the CPU has both.
+    /// The token, if the CPU has them all.
     pub fn detect() -> Option<Self> {
         #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
+        if std::arch::is_x86_feature_detected!("avx2")
+            && std::arch::is_x86_feature_detected!("fma")
+            && std::arch::is_x86_feature_detected!("f16c")
+        {
             return Some(Self(()));
         }
         None

@@ -28,8 +28,21 @@ pub(crate) fn all() -> Vec<Case> {
         lines("gelu_128x1536", "Gelu", &[128, 1536], 30),
         sum("add_256x56x56", &[256, 56, 56]),
         norm("layernorm_128x384", 128, 384),
+        // More weights than a cache holds.
+        blocks("gemv_q8_0_4096x32768", Q8_0, 1, 4096, 32768),
+        blocks("gemv_q4_k_4096x65536", Q4_K, 1, 4096, 65536),
+        blocks("gemv_q4_0_4096x65536", Q4_0, 1, 4096, 65536),
+        blocks("gemv_q6_k_4096x32768", Q6_K, 1, 4096, 32768),
+        blocks("gemm_q4_k_4x4096x4096", Q4_K, 4, 4096, 4096),
+        blocks("gemm_q4_k_64x4096x4096", Q4_K, 64, 4096, 4096),
     ]
 }
+
+/// Codes of block formats.
+const Q4_0: u16 = 0x100;
+const Q4_K: u16 = 0x101;
+const Q6_K: u16 = 0x103;
+const Q8_0: u16 = 0x104;
 
 fn operand(shape: &[u32], constant: bool) -> Option<Operand> {
     Some(Operand {
@@ -83,6 +96,12 @@ fn count(shape: &[u32]) -> u64 {
 fn matmul(name: &'static str, rows: u32, depth: u32, columns: u32) -> Case {
     let inputs = vec![operand(&[rows, depth], false), operand(&[depth, columns], true)];
     case(name, "MatMul", 13, inputs, &[rows, columns], 2 * count(&[rows, depth, columns]))
+}
+
+fn blocks(name: &'static str, format: u16, rows: u32, depth: u32, columns: u32) -> Case {
+    let weights = operand(&[columns, depth], true).map(|weights| Operand { dtype: format, ..weights });
+    let inputs = vec![operand(&[rows, depth], false), weights];
+    case(name, "sunmao.QMatMul", 1, inputs, &[rows, columns], 2 * count(&[rows, depth, columns]))
 }
 
 fn conv(name: &'static str, channels: u32, filters: u32, side: u32, kernel: u32, groups: u32) -> Case {

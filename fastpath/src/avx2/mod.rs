@@ -9,6 +9,7 @@
 
 mod attention;
 mod bands;
+mod blocks;
 mod conv;
 mod depthwise;
 mod direct;
@@ -49,6 +50,7 @@ pub(crate) fn rows() -> &'static [Row] {
         let families = [
             attention::rows,
             matmul::rows,
+            blocks::rows,
             // The special convolutions stand before the general one, which takes everything.
             depthwise::rows,
             winograd::rows,

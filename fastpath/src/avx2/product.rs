@@ -3,6 +3,7 @@
 //! The sum of a result is split at fixed places along the depth; within a block it runs in order, and the blocks are added in order. Neither depends
 //! on how the work is shared out.
 
+use super::blocks::Panels;
 use super::lanes::LANES;
 use super::micro::{self, COLUMNS, Left, ROWS, Right, Tile};
 use super::pack::{self, Matrix};
@@ -50,6 +51,8 @@ pub(crate) enum RightForm {
     Strided { step: usize, column: usize },
     /// The planes of an image.
     Patches(Patches),
+    /// Block-quantised weights.
+    Blocks(Panels),
 }
 
 /// A matrix product at a fixed shape.
@@ -90,7 +93,10 @@ pub(crate) struct Addresses<'a> {
 impl Product {
     pub(crate) fn new(rows: usize, columns: usize, depth: usize, left: LeftForm, right: RightForm) -> Self {
         // Blocks of nearly equal length: a short last one would pay for its stores in full.
-        let block = depth.div_ceil(depth.div_ceil(DEPTH_MAX).max(1)).max(1);
+        let block = match right {
+            RightForm::Blocks(_) => Panels::DEPTH,
+            _ => depth.div_ceil(depth.div_ceil(DEPTH_MAX).max(1)).max(1),
+        };
         let packs_left = match left {
             LeftForm::Packed => false,
             LeftForm::Strided { row, .. } => {
@@ -100,7 +106,7 @@ impl Product {
         let packs_right = match right {
             RightForm::Packed => false,
             RightForm::Strided { column, .. } => column != 1 || rows > ROWS_NOT_WORTH_PACKING,
-            RightForm::Patches(_) => true,
+            RightForm::Patches(_) | RightForm::Blocks(_) => true,
         };
         Self { rows, columns, depth, left, right, block, packs_left: packs_left && rows > ROWS, packs_right }
     }
@@ -140,7 +146,7 @@ impl Product {
 
     fn block_rows(&self) -> usize {
         match (self.packs_left, self.right) {
-            (true, RightForm::Patches(_) | RightForm::Strided { .. }) => ROWS_BESIDE,
+            (true, RightForm::Patches(_) | RightForm::Blocks(_) | RightForm::Strided { .. }) => ROWS_BESIDE,
             _ => ROWS_ALONE,
         }
     }
@@ -329,6 +335,9 @@ impl Product {
                 RightForm::Packed => {}
                 RightForm::Patches(patches) => {
                     patches.pack(at.right, k, depth, columns.start, columns.len(), at.workspace);
+                }
+                RightForm::Blocks(panels) => {
+                    panels.pack(at.right.cast(), k, depth, columns.start, columns.len(), at.workspace);
                 }
                 RightForm::Strided { step, column } => {
                     let from = Matrix { start: at.right, row_step: step, column_step: column };

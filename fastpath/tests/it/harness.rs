@@ -62,6 +62,18 @@ pub(crate) struct Case {
 pub(crate) const BOOL: u16 = 9;
 const I64: u16 = 7;
 
+/// Elements and bytes of a block of a format of weights.
+pub(crate) fn block(dtype: u16) -> Option<(usize, usize)> {
+    match dtype {
+        0x100 => Some((32, 18)),
+        0x101 => Some((256, 144)),
+        0x102 => Some((256, 176)),
+        0x103 => Some((256, 210)),
+        0x104 => Some((32, 34)),
+        _ => None,
+    }
+}
+
 pub(crate) fn operand(shape: &[usize]) -> Operand {
     Operand {
         dtype: 1,
@@ -209,7 +221,12 @@ impl Case {
             let (dtype, shape, floats) = match needs.packed.iter().find(|packed| packed.input as usize == index) {
                 Some(constant) => {
                     assert!(operand.constant, "only constants are packed");
-                    let bytes: Vec<u8> = data.iter().flat_map(|v| v.to_le_bytes()).collect();
+                    let mut bytes: Vec<u8> = data.iter().flat_map(|v| v.to_le_bytes()).collect();
+                    if let Some((elements, block)) = block(operand.dtype) {
+                        // Without what fills up the last word.
+                        let count: u32 = operand.shape.iter().product();
+                        bytes.truncate(count as usize / elements * block);
+                    }
                     let mut packed = vec![0u8; constant.bytes as usize];
                     kernel.pack(index as u32, Reader::of(&bytes), Writer::of(&mut packed)).expect("packs");
                     let floats = packed.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();

@@ -1,6 +1,7 @@
 //! Every fast path against its portable twin, on the same cases: both are bound as the host binds them, in an arena with guards around every tensor.
 
 mod attention;
+mod blocks;
 mod bytes;
 mod harness;
 mod lines;

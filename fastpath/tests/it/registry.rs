@@ -19,6 +19,7 @@ fn the_registry_says_what_runs_here() {
             "RMSNormalization",
             "Attention",
             "LSTM",
+            "sunmao.QMatMul",
             "Transpose",
             "Slice",
             "Expand",

@@ -15,7 +15,6 @@ mod micro;
 mod pack;
 mod patches;
 mod pool;
-mod quads;
 mod quantise;
 mod winograd;
 
