@@ -1,7 +1,8 @@
 //! Times the convolutions of well-known models one by one on one thread, and compares each with the peak of the machine's multiply-adds.
 //!
 //! `cargo run --release -p sunmao-fastpath --example layers [NAME]` measures the layers whose name begins with `NAME`. A convolution that needs fewer
-//! multiplications than its plain sum may lie above the peak.
+//! multiplications than its plain sum may lie above the peak. With `int8 NAME`, the layers are quantised ones: `QLinearConv` of unsigned bytes and signed
+//! weights.
 
 use std::time::Instant;
 use sunmao_plugin_sdk::abi::{Attribute, EpilogueStep, Kv, Operand, Operation, View};
@@ -153,9 +154,18 @@ const LAYERS: &[Layer] = &[
     dense("gemm", 1, 1024, 1024, 32, 1, 1),
 ];
 
+const F32: u16 = 1;
+const U8: u16 = 2;
+const I8: u16 = 3;
+const I32: u16 = 6;
+
+fn width(dtype: u16) -> usize {
+    if matches!(dtype, F32 | I32) { 4 } else { 1 }
+}
+
 fn operand(shape: &[usize], constant: bool) -> Option<Operand> {
     Some(Operand {
-        dtype: 1,
+        dtype: F32,
         shape: shape.iter().map(|&d| d as u32).collect(),
         layout: 0,
         constant,
@@ -171,13 +181,50 @@ impl Layer {
         self.size.map(|size| (size + self.kernel / 2 * 2 - self.kernel) / self.stride + 1)
     }
 
-    fn operation(&self) -> Operation {
-        let [high, wide] = self.output();
-        let y = [self.images, self.outputs, high, wide];
+    fn attributes(&self) -> Vec<Kv> {
         let integers = |key: &str, value: usize, count: usize| Kv {
             key: key.into(),
             val: Attribute::Integers(vec![value as i64; count]),
         };
+        vec![
+            integers("kernel_shape", self.kernel, 2),
+            integers("strides", self.stride, 2),
+            integers("dilations", 1, 2),
+            integers("pads", self.kernel / 2, 4),
+            Kv { key: "group".into(), val: Attribute::Integer(self.groups as i64) },
+        ]
+    }
+
+    /// The layer between bytes, with a scale for each output channel; no residual.
+    fn quantised(&self) -> Operation {
+        let [high, wide] = self.output();
+        let typed = |dtype, shape: &[usize], constant| operand(shape, constant).map(|all| Operand { dtype, ..all });
+        let zero = |dtype| operand(&[], true).map(|all| Operand { dtype, literal: Some(vec![0]), ..all });
+        let weights = [self.outputs, self.inputs / self.groups, self.kernel, self.kernel];
+        Operation {
+            op: "QLinearConv".into(),
+            revision: 10,
+            attributes: self.attributes(),
+            inputs: vec![
+                typed(U8, &[self.images, self.inputs, self.size[0], self.size[1]], false),
+                operand(&[], true),
+                zero(U8),
+                typed(I8, &weights, true),
+                operand(&[self.outputs], true),
+                zero(I8),
+                operand(&[], true),
+                zero(U8),
+                typed(I32, &[self.outputs], true),
+            ],
+            outputs: vec![typed(U8, &[self.images, self.outputs, high, wide], false)],
+            epilogue: Vec::new(),
+            ext: Vec::new(),
+        }
+    }
+
+    fn operation(&self) -> Operation {
+        let [high, wide] = self.output();
+        let y = [self.images, self.outputs, high, wide];
         let step = |op: &str, input| EpilogueStep { op: op.into(), input, attributes: Vec::new() };
         let mut inputs = vec![
             operand(&[self.images, self.inputs, self.size[0], self.size[1]], false),
@@ -193,13 +240,7 @@ impl Layer {
         Operation {
             op: "Conv".into(),
             revision: 22,
-            attributes: vec![
-                integers("kernel_shape", self.kernel, 2),
-                integers("strides", self.stride, 2),
-                integers("dilations", 1, 2),
-                integers("pads", self.kernel / 2, 4),
-                Kv { key: "group".into(), val: Attribute::Integer(self.groups as i64) },
-            ],
+            attributes: self.attributes(),
             inputs,
             outputs: vec![operand(&y, false)],
             epilogue,
@@ -212,6 +253,16 @@ impl Layer {
         let taps = self.inputs / self.groups * self.kernel * self.kernel;
         2.0 * (self.images * self.outputs * high * wide * taps) as f64
     }
+}
+
+/// Signed bytes whose frequencies are about those of trained weights: few are large. How quantised products are packed depends on that.
+fn bell(bytes: &mut [u8]) {
+    let mut state = 1u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 26) as u8
+    };
+    bytes.iter_mut().for_each(|byte| *byte = (0..4).fold(128u8, |sum, _| sum.wrapping_add(next())).wrapping_add(2));
 }
 
 /// Whole cache lines, so that the arena's start is aligned as a mapping's is.
@@ -233,11 +284,11 @@ fn time(operation: &Operation) -> Result<f64, String> {
         at
     };
     for (index, operand) in operation.inputs.iter().chain(&operation.outputs).enumerate() {
-        let shape = operand.as_ref().map(|operand| operand.shape.clone()).unwrap_or_default();
+        let operand = operand.as_ref().ok_or("an operand is missing")?;
         let packed = needs.packed.iter().find(|packed| packed.input as usize == index);
-        let (dtype, shape) = packed.map_or((1, shape), |packed| (2, vec![packed.bytes]));
-        let elements = shape.iter().map(|&d| d as usize).product::<usize>();
-        let at = place(if dtype == 1 { elements } else { elements / 4 });
+        let (dtype, shape) = packed.map_or((operand.dtype, operand.shape.clone()), |packed| (U8, vec![packed.bytes]));
+        let bytes = shape.iter().map(|&d| d as usize).product::<usize>() * width(dtype);
+        let at = place(bytes.div_ceil(4));
         let offset = (at * 4) as u32;
         views.push(View { offset, slotted: true, dtype, shape, strides: Vec::new(), layout: 0 });
     }
@@ -245,8 +296,11 @@ fn time(operation: &Operation) -> Result<f64, String> {
     let mut arena = vec![Line { _floats: [0.01; 16] }; end.div_ceil(16) + 1];
     let memory: *mut u8 = arena.as_mut_ptr().cast();
     for packed in &needs.packed {
-        let shape = &operation.inputs[packed.input as usize].as_ref().ok_or("packs nothing")?.shape;
-        let plain = vec![0u8; shape.iter().map(|&d| d as usize).product::<usize>() * 4];
+        let operand = operation.inputs[packed.input as usize].as_ref().ok_or("packs nothing")?;
+        let mut plain = vec![0u8; operand.shape.iter().map(|&d| d as usize).product::<usize>() * width(operand.dtype)];
+        if operand.dtype == I8 {
+            bell(&mut plain);
+        }
         let mut form = vec![0u8; packed.bytes as usize];
         kernel.pack(packed.input, Reader::of(&plain), Writer::of(&mut form)).map_err(|error| error.to_string())?;
         let at = views[packed.input as usize].offset as usize;
@@ -305,12 +359,14 @@ fn peak() -> Option<f64> {
 }
 
 fn main() -> Result<(), String> {
-    let wanted = std::env::args().nth(1).unwrap_or_default();
+    let mut words = std::env::args().skip(1).peekable();
+    let quantised = words.next_if(|word| word == "int8").is_some();
+    let wanted = words.next().unwrap_or_default();
     let peak = peak().ok_or("this machine has no fast paths")?;
     println!("peak {:.1} GFLOP/s", peak / 1e9);
     let mut totals = Vec::<(&str, f64)>::new();
     for layer in LAYERS.iter().filter(|layer| layer.name.starts_with(&wanted)) {
-        let seconds = time(&layer.operation())?;
+        let seconds = time(&if quantised { layer.quantised() } else { layer.operation() })?;
         let speed = layer.operations() / seconds;
         let Layer { name, count, images, groups, inputs, outputs, size: [high, wide], kernel, stride, .. } = layer;
         println!(

@@ -9,6 +9,7 @@ use serde_json::Value;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::thread;
 use std::time::Instant;
 
 /// Tests that ran.
@@ -44,14 +45,12 @@ pub(crate) fn run(filter: Option<&str>) -> Result<()> {
         process::run(process::cargo().args(["fmt", "--all", "--check"]))?;
         tidy::run()?;
     }
-    build_plugins::run(&[], true)?;
-    if filter.is_none() {
-        check::lints()?;
-    }
+    let groups = groups()?;
+    build(&groups[0], filter)?;
 
     let mut total = Counts::default();
     let mut broken = Vec::new();
-    for group in groups()? {
+    for group in groups {
         let mut runs = vec![tests(&group, filter)];
         if filter.is_none() && !group.libraries.is_empty() {
             runs.insert(0, documentation(&group));
@@ -81,6 +80,23 @@ pub(crate) fn run(filter: Option<&str>) -> Result<()> {
         bail!("{} tests failed, {} passed", total.failed, total.passed);
     }
     Ok(())
+}
+
+/// Builds all components, and beside them lints and builds the largest group of tests: a component is compiled on one core from beginning to end.
+fn build(group: &Group, filter: Option<&str>) -> Result<()> {
+    // Before both need it.
+    setup::wasm_toolchain()?;
+    thread::scope(|scope| {
+        let components = scope.spawn(|| build_plugins::run(&[], true));
+        if filter.is_none() {
+            check::lints()?;
+            let mut compile = process::cargo();
+            compile.args(["test", "--no-run", "--quiet"]);
+            select(&mut compile, group, &group.packages);
+            process::run(&mut compile)?;
+        }
+        components.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 /// Builds one plugin by each way of compiling for wasm32 that this machine has, and lets the host that was just tested load it.

@@ -1,7 +1,7 @@
 //! Matrix products: plain, with scales and shifts, of integers, of block-quantised weights.
 
 use super::index::{broadcast, tuples, under};
-use super::quantise::requantised;
+use super::quantise::{requantised, single};
 use super::tensor::dtype;
 use super::{Answer, Question, Reals, Tensor, Unknown};
 
@@ -11,6 +11,7 @@ pub(super) fn answer(question: &Question) -> Option<Result<Vec<Answer>, Unknown>
         "Gemm" => gemm(question),
         "MatMulInteger" => matmul_integer(question),
         "QLinearMatMul" => qlinear_matmul(question),
+        "sunmao.MatMulIntegerToFloat" => scaled_product(question),
         "sunmao.QMatMul" => block_matmul(question),
         _ => return None,
     })
@@ -178,8 +179,30 @@ fn matmul_integer(question: &Question) -> Result<Vec<Answer>, Unknown> {
 fn qlinear_matmul(question: &Question) -> Result<Vec<Answer>, Unknown> {
     let (a, b) = (question.tensor(0)?, question.tensor(3)?);
     let (sums, out) = integer_product(a, b, question.optional(2), question.optional(5))?;
-    let scale = |index| question.tensor(index).map(|scale| scale.reals()[0]);
-    requantised(question, &sums, &out, scale(1)? * scale(4)? / scale(6)?, question.tensor(7)?)
+    requantised(question, &sums, &out)
+}
+
+/// The exact sums, rounded to f32, times the f32 product of both scales; then the bias.
+fn scaled_product(question: &Question) -> Result<Vec<Answer>, Unknown> {
+    let (a, b) = (question.tensor(0)?, question.tensor(1)?);
+    let (a_scale, b_scale) = (question.tensor(2)?, question.tensor(3)?.reals());
+    if a_scale.count() != 1 {
+        return Err(Unknown("MatMulIntegerToFloat with scales by row".into()));
+    }
+    let a_scale = a_scale.reals()[0];
+    let (sums, shape) = integer_product(a, b, question.optional(4), question.optional(5))?;
+    let bias = question.optional(6).map(|bias| bias.reals());
+    let columns = shape[shape.len() - 1];
+    let (mut values, mut magnitudes) = (Vec::new(), Vec::new());
+    for (at, sum) in sums.into_iter().enumerate() {
+        let column = at % columns;
+        let scale = single(a_scale * b_scale[if b_scale.len() == 1 { 0 } else { column }]);
+        let real = single(single(sum as f64) * scale);
+        let addend = bias.as_ref().map_or(0.0, |bias| bias[column]);
+        values.push(real + addend);
+        magnitudes.push(real.abs() + addend.abs());
+    }
+    Ok(vec![Answer::reals(dtype::F32, &shape, Reals::sums(values, magnitudes, 1))])
 }
 
 /// `x` [..., k] times the transpose of `n` rows of blocks of 32 weights, each with an f16 scale in front: q8_0 has 32 signed bytes

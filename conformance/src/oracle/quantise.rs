@@ -10,12 +10,13 @@ pub(super) fn answer(question: &Question) -> Option<Result<Vec<Answer>, Unknown>
         "QuantizeLinear" => quantise(question),
         "DequantizeLinear" => dequantise(question),
         "DynamicQuantizeLinear" => dynamic(question),
+        "sunmao.QAdd" => add(question),
         _ => return None,
     })
 }
 
 /// An f32 value as arithmetic in f32 leaves it.
-fn single(value: f64) -> f64 {
+pub(super) fn single(value: f64) -> f64 {
     f64::from(value as f32)
 }
 
@@ -90,20 +91,47 @@ fn dynamic(question: &Question) -> Result<Vec<Answer>, Unknown> {
     ])
 }
 
-/// Exact sums as the output's stored type: times `scale`, rounded half to even, behind the zero point, saturated.
-pub(super) fn requantised(
-    question: &Question,
-    sums: &[i128],
-    shape: &[usize],
-    scale: f64,
-    zero: &Tensor,
-) -> Result<Vec<Answer>, Unknown> {
+/// What DequantizeLinear twice, Add and QuantizeLinear make, each step in f32.
+fn add(question: &Question) -> Result<Vec<Answer>, Unknown> {
+    let one = |index: usize| match question.tensor(index) {
+        Ok(tensor) if tensor.count() == 1 => Ok(tensor),
+        Ok(tensor) => Err(Unknown(format!("QAdd with a scale or zero point of shape {:?}", tensor.shape))),
+        Err(unknown) => Err(unknown),
+    };
+    let real = |stored: usize| -> Result<Vec<f64>, Unknown> {
+        let (scale, zero) = (one(stored + 1)?.reals()[0], one(stored + 2)?.wholes()[0]);
+        let real = |byte: i128| single((byte - zero) as f64 * scale);
+        Ok(question.tensor(stored)?.wholes().into_iter().map(real).collect())
+    };
+    let (a, b) = (real(0)?, real(3)?);
+    let (scale, zero) = (one(6)?.reals()[0], one(7)?);
+    let shape = &question.tensor(0)?.shape;
+    if *shape != question.tensor(3)?.shape {
+        return Err(Unknown("QAdd of tensors of different shapes".into()));
+    }
+    let (low, high) = range(zero.dtype);
+    let behind = zero.wholes()[0];
+    let stored = |(a, b): (f64, f64)| {
+        let ratio = single(single(a + b) / scale).round_ties_even();
+        (ratio as i128).saturating_add(behind).clamp(low, high)
+    };
+    let values: Vec<i128> = a.into_iter().zip(b).map(stored).collect();
+    Ok(vec![Answer::stored(Tensor::of_wholes(zero.dtype, shape, &values))])
+}
+
+/// Exact sums as the output's stored type: in f32 times the scales of inputs 1 and 4 by that of input 6, rounded half to even, behind the zero point,
+/// saturated.
+pub(super) fn requantised(question: &Question, sums: &[i128], shape: &[usize]) -> Result<Vec<Answer>, Unknown> {
+    let scale = |index| question.tensor(index).map(|scale| scale.reals()[0]);
+    let factor = single(single(scale(1)? * scale(4)?) / scale(6)?);
+    let zero = question.tensor(7)?;
     if zero.count() != 1 {
         return Err(Unknown(format!("{} with several output scales", question.op)));
     }
     let (low, high) = range(zero.dtype);
     let zero_point = zero.wholes()[0];
-    let stored = |sum: &i128| ((*sum as f64 * scale).round_ties_even() as i128 + zero_point).clamp(low, high);
+    let stored =
+        |sum: &i128| (single(single(*sum as f64) * factor).round_ties_even() as i128 + zero_point).clamp(low, high);
     let values: Vec<i128> = sums.iter().map(stored).collect();
     Ok(vec![Answer::stored(Tensor::of_wholes(zero.dtype, shape, &values))])
 }

@@ -45,9 +45,27 @@ pub fn bound(op: &str) -> Bound {
         "Sin" | "Cos" | "Tan" | "Asin" | "Acos" | "Atan" | "Asinh" | "Acosh" | "Atanh" | "Erf" | "Log" => {
             Bound::Absolute(1.0 / 1024.0)
         }
-        "MatMul" | "Gemm" | "Conv" | "ConvTranspose" | "sunmao.QMatMul" | "Attention" | "RotaryEmbedding" | "Sum"
-        | "Mean" | "AveragePool" | "GlobalAveragePool" | "BatchNormalization" | "CumSum" | "CumProd" | "ReduceSum"
-        | "ReduceMean" | "ReduceProd" | "ReduceL1" | "ReduceL2" | "ReduceSumSquare" => Bound::Accumulate(2.0),
+        "MatMul"
+        | "Gemm"
+        | "Conv"
+        | "ConvTranspose"
+        | "sunmao.QMatMul"
+        | "sunmao.MatMulIntegerToFloat"
+        | "Attention"
+        | "RotaryEmbedding"
+        | "Sum"
+        | "Mean"
+        | "AveragePool"
+        | "GlobalAveragePool"
+        | "BatchNormalization"
+        | "CumSum"
+        | "CumProd"
+        | "ReduceSum"
+        | "ReduceMean"
+        | "ReduceProd"
+        | "ReduceL1"
+        | "ReduceL2"
+        | "ReduceSumSquare" => Bound::Accumulate(2.0),
         "Resize" => Bound::Ulp(84.0),
         "Softmax" | "LogSoftmax" | "ReduceLogSum" | "ReduceLogSumExp" | "LpPool" | "LRN" => Bound::Approximate(1e-5),
         "LayerNormalization" | "RMSNormalization" | "GroupNormalization" | "InstanceNormalization" => {

@@ -211,12 +211,10 @@ fn qlinear_conv(question: &Question) -> Result<Vec<Answer>, Unknown> {
         let plane = volume(&shape[2..]);
         sums.iter_mut().enumerate().for_each(|(at, sum)| *sum += bias[at / plane % shape[1]]);
     }
-    let scales = question.tensor(4)?;
-    if scales.count() != 1 {
+    if question.tensor(4)?.count() != 1 {
         return Err(Unknown("QLinearConv with several weight scales".into()));
     }
-    let scale = question.tensor(1)?.reals()[0] * scales.reals()[0] / question.tensor(6)?.reals()[0];
-    requantised(question, &sums, &shape, scale, question.tensor(7)?)
+    requantised(question, &sums, &shape)
 }
 
 fn conv_transpose(question: &Question) -> Result<Vec<Answer>, Unknown> {

@@ -60,6 +60,7 @@ fn computes(op: &str) -> bool {
                 | "RotaryEmbedding"
                 | "QLinearMatMul"
                 | "QLinearConv"
+                | "sunmao.QAdd"
                 | "sunmao.QMatMul"
                 | "Clip"
                 | "Relu"
@@ -170,6 +171,8 @@ const SPLIT: &[&str] = &[
     "QuantizeLinear",
     "DequantizeLinear",
     "ConvInteger",
+    "sunmao.QAdd",
+    "sunmao.MatMulIntegerToFloat",
     "TopK",
     "ArgMax",
 ];
@@ -218,6 +221,8 @@ const OWN: &[(&str, &[&str])] = &[
     ("Shrink", &["attribute:bias:scale:2", "attribute:lambd:scale:0.9"]), ("Gelu", &["attribute:approximate:text:tanh", "attribute:approximate:text:none"]),
     ("Attention", &["attribute:is_causal:toggle", "attribute:scale:scale:1.01", "attribute:softcap:scale:1.1", "swap:1:2"]), ("RotaryEmbedding", &["attribute:interleaved:toggle", "swap:1:2"]),
     ("QLinearConv", &["attribute:pads:slide", "attribute:pads:reverse", "drop:8"]), ("sunmao.QMatMul", &["drop:2"]),
+    ("sunmao.QAdd", &["swap:0:3", "swap:1:4", "swap:2:5"]),
+    ("sunmao.MatMulIntegerToFloat", &["drop:4", "drop:5", "drop:6", "steps:none", "steps:last", "steps:add"]),
     ("IsInf", &["attribute:detect_negative:toggle", "attribute:detect_positive:toggle"]),
 ];
 

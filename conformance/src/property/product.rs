@@ -5,7 +5,8 @@ use crate::oracle::{Operand, Question, Tensor, dtype};
 use dtype::{BF16, F16, F32, F64, I8, I32, I64, U8, U32, U64};
 use sunmao_plugin_sdk::abi::{Attribute, EpilogueStep, Kv};
 
-pub(super) const OPERATORS: &[&str] = &["MatMul", "Gemm", "MatMulInteger", "QLinearMatMul", "sunmao.QMatMul"];
+pub(super) const OPERATORS: &[&str] =
+    &["MatMul", "Gemm", "MatMulInteger", "QLinearMatMul", "sunmao.MatMulIntegerToFloat", "sunmao.QMatMul"];
 
 pub(super) fn draw(op: &str, draw: &mut Draw) -> Question {
     match op {
@@ -13,6 +14,7 @@ pub(super) fn draw(op: &str, draw: &mut Draw) -> Question {
         "Gemm" => gemm(draw),
         "MatMulInteger" => integers(draw),
         "QLinearMatMul" => quantised(draw),
+        "sunmao.MatMulIntegerToFloat" => scaled(draw),
         _ => blocks(draw),
     }
 }
@@ -182,6 +184,29 @@ fn quantised(draw: &mut Draw) -> Question {
         .operand(scale(draw, -2, 3), true)
         .operand(draw.tensor(y, &[]), true)
         .output(y)
+}
+
+fn scaled(draw: &mut Draw) -> Question {
+    draw.special = false;
+    let (m, k, n) = sizes(draw);
+    let (a, b) = (draw.pick(&[U8, I8]), draw.pick(&[U8, I8]));
+    let batch: Vec<usize> = (0..draw.below(2)).map(|_| draw.between(1, 3) as usize).collect();
+    let constant = draw.chance(70);
+    let each = |draw: &mut Draw| if draw.chance(50) { vec![n] } else { vec![] };
+    let (scales, zeros) = (each(draw), each(draw));
+    let question = Question::new("sunmao.MatMulIntegerToFloat", 1)
+        .input(draw.tensor(a, &[&batch[..], &[m, k]].concat()))
+        .operand(draw.tensor(b, &[k, n]), constant)
+        .operand(draw.within(F32, &[], 0.001, 0.1), draw.chance(30))
+        .operand(draw.within(F32, &scales, 0.001, 0.1), constant);
+    let question = match draw.below(4) {
+        0 => question.without().without(),
+        1 => question.operand(draw.tensor(a, &[]), false).without(),
+        2 => question.without().operand(draw.tensor(b, &zeros), constant),
+        _ => question.operand(draw.tensor(a, &[]), false).operand(draw.tensor(b, &zeros), constant),
+    };
+    let question = if draw.chance(50) { question.operand(draw.finite(F32, &[n]), true) } else { question.without() };
+    with_epilogue(question.output(F32), draw, n)
 }
 
 fn blocks(draw: &mut Draw) -> Question {

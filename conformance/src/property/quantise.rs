@@ -2,9 +2,9 @@
 
 use super::draw::Draw;
 use crate::oracle::{Question, Tensor, dtype};
-use dtype::{F32, I32, U8};
+use dtype::{F32, I8, I32, U8};
 
-pub(super) const OPERATORS: &[&str] = &["QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"];
+pub(super) const OPERATORS: &[&str] = &["QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "sunmao.QAdd"];
 
 /// The scales of a case.
 struct Scales {
@@ -43,6 +43,9 @@ pub(super) fn draw(op: &str, draw: &mut Draw) -> Question {
     draw.special = false;
     let rank = draw.rank();
     let shape = draw.shape(rank, 600);
+    if op == "sunmao.QAdd" {
+        return add(draw, &shape);
+    }
     if op == "DynamicQuantizeLinear" {
         let (low, high) = draw.pick(&[(-1.0, 3.0), (0.5, 2.0), (-4.0, -1.0), (0.0, 0.0)]);
         let x = if low == high {
@@ -73,6 +76,27 @@ pub(super) fn draw(op: &str, draw: &mut Draw) -> Question {
     let question = question.input(x).operand(scale, constant);
     let question = if stored == U8 && draw.chance(20) { question } else { question.operand(zero, constant) };
     question.output(stored)
+}
+
+/// Every second case has scales that are powers of two, so that sums lie in the very middle between two stored numbers; some sums saturate.
+fn add(draw: &mut Draw, shape: &[usize]) -> Question {
+    let exact = draw.chance(50);
+    let scale = |draw: &mut Draw| {
+        let value = if exact { 2f64.powi(draw.between(-4, -1) as i32) } else { draw.real(0.02, 0.4) };
+        Tensor::of_reals(F32, &[], &[value])
+    };
+    let mut question = Question::new("sunmao.QAdd", 1);
+    for _ in 0..2 {
+        let stored = draw.pick(&[U8, I8]);
+        let constant = draw.chance(80);
+        question = question
+            .input(draw.tensor(stored, shape))
+            .operand(scale(draw), constant)
+            .operand(draw.tensor(stored, &[]), constant);
+    }
+    let stored = draw.pick(&[U8, I8]);
+    let constant = draw.chance(80);
+    question.operand(scale(draw), constant).operand(draw.tensor(stored, &[]), constant).output(stored)
 }
 
 /// Numbers a little off the middle between two stored ones, and where the scale is a power of two the very middle as well; some

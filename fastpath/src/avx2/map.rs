@@ -36,7 +36,7 @@ pub(crate) unsafe fn apply(activation: Activation, from: *const f32, to: *mut f3
                 each(from, to, len, |x| math::sigmoid_times(_mm256_mul_ps(x, all(alpha)), x));
             }
             Activation::Elu { alpha } => each(from, to, len, |x| {
-                let below = _mm256_mul_ps(all(alpha), _mm256_sub_ps(math::exp(x), all(1.0)));
+                let below = _mm256_mul_ps(all(alpha), math::exp_less_one(x));
                 _mm256_blendv_ps(x, below, is_negative(x))
             }),
             Activation::Erf => each(from, to, len, |x| math::erf(x)),

@@ -115,7 +115,16 @@ pub(crate) fn log(x: __m256) -> __m256 {
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 fn exp_parts(x: __m256) -> (__m256, __m256) {
-    let x = limit(x, all(-150.0), all(89.0));
+    let (power, rest, slope) = reduced(limit(x, all(-150.0), all(89.0)));
+    let value = _mm256_fmadd_ps(slope, rest, all(1.0));
+    let half = _mm256_srai_epi32::<1>(power);
+    (_mm256_mul_ps(value, power_of_two(half)), power_of_two(_mm256_sub_epi32(power, half)))
+}
+
+/// Three numbers of which e to the power of `x` is 2 to the power of the first, times 1 + the second times the third.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn reduced(x: __m256) -> (__m256i, __m256, __m256) {
     let power = _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(_mm256_mul_ps(
         x,
         all(std::f32::consts::LOG2_E),
@@ -123,11 +132,18 @@ fn exp_parts(x: __m256) -> (__m256, __m256) {
     // ln 2 in two parts: the product with the first is exact inside the fused operation.
     let rest = _mm256_fnmadd_ps(power, all(std::f32::consts::LN_2), x);
     let rest = _mm256_fnmadd_ps(power, all(-1.904_654_3e-9), rest);
-    let value =
-        polynomial(rest, [1.378_059_4e-3, 8.373_124_5e-3, 4.166_953_6e-2, 1.666_647_2e-1, 4.999_998_5e-1, 1.0, 1.0]);
-    let power = _mm256_cvtps_epi32(power);
-    let half = _mm256_srai_epi32::<1>(power);
-    (_mm256_mul_ps(value, power_of_two(half)), power_of_two(_mm256_sub_epi32(power, half)))
+    let slope = polynomial(rest, [1.378_059_4e-3, 8.373_124_5e-3, 4.166_953_6e-2, 1.666_647_2e-1, 4.999_998_5e-1, 1.0]);
+    (_mm256_cvtps_epi32(power), rest, slope)
+}
+
+/// e to the power of `x`, less 1, for numbers up to 0: it does not cancel beside zero. 2 ulp.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+pub(crate) fn exp_less_one(x: __m256) -> __m256 {
+    // Below -30 the result is -1.
+    let (power, rest, slope) = reduced(limit(x, all(-30.0), all(0.0)));
+    let factor = power_of_two(power);
+    _mm256_fmadd_ps(_mm256_mul_ps(slope, rest), factor, _mm256_sub_ps(factor, all(1.0)))
 }
 
 #[inline]

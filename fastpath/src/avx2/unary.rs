@@ -24,7 +24,7 @@ pub(crate) fn rows() -> Vec<Row> {
         // The form by a hyperbolic tangent, far out on the negative side; the other one keeps 8 ulp.
         ("Gelu", 20, Tolerance::Approximate(2.5e-5)),
         ("Swish", 24, Tolerance::Ulp(4)),
-        ("Elu", 6, Tolerance::Approximate(1e-6)),
+        ("Elu", 6, Tolerance::Ulp(3)),
         ("Erf", 9, Tolerance::Ulp(2)),
         ("Exp", 6, Tolerance::Ulp(1)),
         ("Sqrt", 6, Tolerance::Exact),

@@ -2,7 +2,8 @@
 
 use crate::support::{Folder, plugin, run};
 use serde_json::Value;
-use sunmao_conformance::{Profile, Store};
+use std::collections::HashSet;
+use sunmao_conformance::{Profile, Store, property};
 
 /// Every so-manyth of ONNX's cases.
 const SAMPLE: usize = 12;
@@ -35,6 +36,20 @@ fn of_a_sample_of_onnx_cases_none_is_wrong_late_or_crashes() {
         assert!(std::fs::read_to_string(out.join(name)).unwrap().contains(names[0]), "{name}");
     }
     assert!(!out.join("certificate.json").exists(), "the whole host is no plugin to certify");
+}
+
+#[test]
+fn every_operator_that_a_plugin_of_ours_claims_has_cases() {
+    let node_cases = Store::onnx_nodes();
+    let of_onnx: HashSet<String> = node_cases.cases().flat_map(|case| case.facts("node").operators).collect();
+    let drawn: HashSet<&str> = property::operators().collect();
+    let claimed = sunmao_portable::operators();
+    assert!(claimed.len() > 100, "{}", claimed.len());
+    for support in claimed {
+        let name = support.name.as_str();
+        assert!(drawn.contains(name) || of_onnx.contains(name), "nothing judges {name}");
+        assert!(!name.starts_with("sunmao.") || drawn.contains(name), "no foreign case can judge {name}");
+    }
 }
 
 #[test]

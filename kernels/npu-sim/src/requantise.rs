@@ -1,4 +1,4 @@
-//! From sums of a matrix unit to bytes: scaled, rounded half to even, shifted to the zero point, saturated.
+//! From sums of a matrix unit to bytes: scaled in f32, rounded half to even, shifted to the zero point, saturated.
 
 use crate::operation::Byte;
 use sunmao_plugin_sdk::{Bindings, Call, Input, Reader, Result};
@@ -51,7 +51,7 @@ impl Requantiser<'_> {
     /// The byte for a sum whose factors have the scales of those numbers.
     pub(crate) fn byte(&self, sum: i32, a: usize, b: usize) -> u8 {
         let scale = self.a_scale.get(a) * self.b_scale.get(b) / self.y_scale;
-        self.byte.saturated((f64::from(sum) * f64::from(scale)).round_ties_even() + self.y_zero)
+        self.byte.saturated(f64::from((sum as f32 * scale).round_ties_even()) + self.y_zero)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What becomes of the exact sums of an integer product: they are stored as they are, or scaled back to bytes.
 //!
-//! A sum is multiplied by `left * right / out` of the scales, which is worked out in the scales' own type; the product is rounded half to even, the zero
-//! point added, and the result saturated.
+//! A sum, rounded to f32, is multiplied in f32 by `left * right / out` of the scales, which is worked out in the scales' own type; the product is rounded
+//! half to even, the zero point added, and the result saturated.
 
 use crate::arguments::{Op, dims};
 use crate::matmul::Byte;
@@ -128,8 +128,9 @@ impl Requantised {
         let to = call.write(&self.output).part(at..at + n);
         for (i, (&sum, right)) in sums.iter().zip(rights).enumerate() {
             let factor = round(round(left * right) / out);
-            let scaled = (f64::from(sum) * factor).round_ties_even() + f64::from(zero);
-            to.set(i, byte.saturated(scaled));
+            // Scales are f32 or narrower, so the factor is one of f32.
+            let scaled = (sum as f32 * factor as f32).round_ties_even();
+            to.set(i, byte.saturated(f64::from(scaled) + f64::from(zero)));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::arguments::Op;
 use crate::math;
-use crate::vector::{add, at_least, at_most, div, fma, map, mul, select, splat, sub, v128};
+use crate::vector::{add, at_least, at_most, div, fma, map, mul, select, splat, v128};
 use core::arch::wasm32::*;
 use sunmao_plugin_sdk::Attributes;
 
@@ -129,9 +129,7 @@ impl Activation {
                 }
                 Self::Elu { alpha } => {
                     let alpha = splat(alpha);
-                    map(from, to, len, |x| {
-                        select(f32x4_lt(x, splat(0.0)), mul(alpha, sub(math::exp(x), splat(1.0))), x)
-                    });
+                    map(from, to, len, |x| select(f32x4_lt(x, splat(0.0)), mul(alpha, math::exp_less_one(x)), x));
                 }
                 Self::Swish { alpha } => {
                     let alpha = splat(alpha);

@@ -10,7 +10,25 @@ use core::arch::wasm32::*;
 #[inline(always)]
 pub(crate) fn exp(x: v128) -> v128 {
     // Beyond these the result is infinite or zero anyway; inside, both halves of the exponent are in range.
-    let x = at_least(at_most(x, splat(89.0)), splat(-104.5));
+    let (n, p) = reduced(at_least(at_most(x, splat(89.0)), splat(-104.5)));
+    let p = add(p, splat(1.0));
+    // Two steps, so that overflow gives infinity and underflow a denormal. NaN converts to 0, and stays NaN through `p`.
+    let half = i32x4_shr(n, 1);
+    mul(mul(p, power_of_two(half)), power_of_two(i32x4_sub(n, half)))
+}
+
+/// e to the power of each lane, less 1, for numbers up to 0: it does not cancel beside zero.
+#[inline(always)]
+pub(crate) fn exp_less_one(x: v128) -> v128 {
+    // Below -30 the result is -1.
+    let (n, p) = reduced(at_least(at_most(x, splat(0.0)), splat(-30.0)));
+    let factor = power_of_two(n);
+    fma(p, factor, sub(factor, splat(1.0)))
+}
+
+/// Two numbers of which e to the power of `x` is 2 to the power of the first, times 1 + the second.
+#[inline(always)]
+fn reduced(x: v128) -> (v128, v128) {
     let n = f32x4_nearest(mul(x, splat(core::f32::consts::LOG2_E)));
     let r = fma(n, splat(-0.693_359_4), x);
     let r = fma(n, splat(2.121_944_4e-4), r);
@@ -18,12 +36,12 @@ pub(crate) fn exp(x: v128) -> v128 {
     for c in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
         p = fma(p, r, splat(c));
     }
-    let p = add(fma(p, mul(r, r), r), splat(1.0));
-    // Two steps, so that overflow gives infinity and underflow a denormal. NaN converts to 0, and stays NaN through `p`.
-    let n = i32x4_trunc_sat_f32x4(n);
-    let half = i32x4_shr(n, 1);
-    let power = |n: v128| i32x4_shl(i32x4_add(n, i32x4_splat(127)), 23);
-    mul(mul(p, power(half)), power(i32x4_sub(n, half)))
+    (i32x4_trunc_sat_f32x4(n), fma(p, mul(r, r), r))
+}
+
+#[inline(always)]
+fn power_of_two(n: v128) -> v128 {
+    i32x4_shl(i32x4_add(n, i32x4_splat(127)), 23)
 }
 
 /// Natural logarithm of each lane.

@@ -1,16 +1,19 @@
-//! `QLinearConv` as a matrix product: the weights of a group, widened when they are packed, times the patches of an image, which are widened and
-//! packed a block of columns at a time and stay in the second-level cache.
+//! `QLinearConv` as a matrix product: the weights of a group times the patches of an image, which are packed a block of columns at a time and stay in
+//! the first-level cache.
 
 use super::super::conv::Convolution;
+use super::super::lanes::LANES;
 use super::finish::{self, Target};
-use super::micro::{self, COLUMNS, ROWS, Sums};
-use super::pack::{self, Less};
+use super::micro::{COLUMNS, ROWS};
+use super::pack::Less;
 use super::patches::Patches;
+use super::quads::{self, QUAD_BYTES};
 use super::{Bytes, is_scale, scale_each};
 use crate::Avx2;
 use crate::registry::{LATEST, Row};
 use crate::request::Request;
 use crate::settle::{Packing, kernel, needs, packed};
+use std::arch::x86_64::*;
 use std::ops::Range;
 use sunmao_plugin_sdk::abi::Tolerance;
 use sunmao_plugin_sdk::{Bindings, Call, Element, Input, Kernel, Output, Reader, Result, Writer};
@@ -25,10 +28,10 @@ pub(crate) fn rows() -> Vec<Row> {
     }]
 }
 
-/// Words of a block of the right side: it shares a second-level cache of 512 KiB with a tile of the left one.
-const RIGHT_WORDS: usize = 80 * 1024;
-/// Words that the right side of a single panel may take.
-const PANEL_WORDS_MAX: usize = 112 * 1024;
+/// Bytes of a block of the right side: it shares a first-level cache of 32 KiB with a tile of the left one.
+const RIGHT_BYTES: usize = 20 * 1024;
+/// Bytes that the right side of a single panel may take.
+const PANEL_BYTES_MAX: usize = 448 * 1024;
 /// Output channels whose factors have room in the workspace.
 const CHANNELS_MAX: usize = 8 * 1024;
 /// With fewer panels than this, shards get rows rather than columns where there are more of those.
@@ -55,8 +58,8 @@ pub(crate) struct BoundQuantised {
     y_scale: Input<f32>,
     y_zero: Input<u8>,
     bias: Option<Input<i32>>,
-    pub(crate) x: Input<u8>,
-    pub(crate) output: Output<u8>,
+    x: Input<u8>,
+    output: Output<u8>,
 }
 
 impl Quantised {
@@ -87,8 +90,13 @@ impl Quantised {
     }
 
     /// Bytes of workspace for the factors of all channels, a whole number of cache lines.
-    pub(crate) fn factor_bytes(&self) -> usize {
-        (self.channels() * 8).next_multiple_of(64)
+    fn factor_bytes(&self) -> usize {
+        (self.channels() * 4).next_multiple_of(64)
+    }
+
+    /// Bytes of workspace for a kernel that needs room for so many words of its own.
+    pub(crate) fn workspace(&self, words: usize) -> Option<u32> {
+        u32::try_from(words.checked_mul(4)?.checked_add(self.factor_bytes())?).ok()
     }
 
     pub(crate) fn bind(&self, bindings: &Bindings<'_>) -> Result<BoundQuantised> {
@@ -104,23 +112,28 @@ impl Quantised {
         })
     }
 
-    /// What a call needs; writes the factor of every channel to the workspace at `factors`.
+    /// What a call needs. The factor of every channel goes to the front of the call's workspace, behind which the kernel has its own room.
     ///
     /// # Safety
-    /// [`Quantised::factor_bytes`] bytes are writable at `factors`, and nobody else's.
-    pub(crate) unsafe fn open(&self, bound: &BoundQuantised, call: &Call, factors: *mut f64) -> Opened {
+    /// The workspace has at least the size that [`Quantised::workspace`] says.
+    pub(crate) unsafe fn open(&self, bound: &BoundQuantised, call: &Call) -> Opened {
+        let workspace = call.workspace::<u8>().as_mut_ptr();
+        let factors = workspace.cast::<f32>();
         let single = |input: &Input<f32>| call.read(input).get(0);
         let (x, w, y) = (single(&bound.x_scale), call.read(&bound.w_scale), single(&bound.y_scale));
         for channel in 0..self.channels() {
             let factor = x * w.get(if self.scale_each { channel } else { 0 }) / y;
             // SAFETY: `channel` is below the number of channels, for which there is room.
-            unsafe { factors.add(channel).write(f64::from(factor)) };
+            unsafe { factors.add(channel).write(factor) };
         }
         Opened {
             x: Less { flip: self.x_flip, zero: call.read(&bound.x_zero).get(0) ^ self.x_flip },
             target: Target { zero: call.read(&bound.y_zero).get(0) ^ self.y_flip, flip: self.y_flip },
             factors,
             bias: bound.bias.as_ref().map_or(std::ptr::null(), |bias| call.read(bias).as_ptr()),
+            planes: call.read(&bound.x).as_ptr(),
+            results: call.write(&bound.output).as_mut_ptr(),
+            room: workspace.wrapping_add(self.factor_bytes()).cast(),
         }
     }
 }
@@ -134,8 +147,14 @@ fn count_of(operand: &sunmao_plugin_sdk::abi::Operand) -> usize {
 pub(crate) struct Opened {
     pub(crate) x: Less,
     pub(crate) target: Target,
-    factors: *const f64,
+    factors: *const f32,
     bias: *const i32,
+    /// The input.
+    pub(crate) planes: *const u8,
+    /// The output.
+    pub(crate) results: *mut u8,
+    /// The kernel's own part of the workspace.
+    pub(crate) room: *mut i32,
 }
 
 impl Opened {
@@ -143,7 +162,7 @@ impl Opened {
     ///
     /// # Safety
     /// `channel` is one of the operation's.
-    pub(crate) unsafe fn channel(&self, channel: usize) -> (i32, f64) {
+    pub(crate) unsafe fn channel(&self, channel: usize) -> (i32, f32) {
         // SAFETY: there is a factor, and where there are biases a bias, for each channel. A bias may lie anywhere.
         unsafe {
             let bias = if self.bias.is_null() { 0 } else { self.bias.add(channel).read_unaligned() };
@@ -156,23 +175,23 @@ fn conv(token: Avx2, request: Request<'_>) -> Option<Box<dyn Kernel>> {
     let quantised = Quantised::of(request)?;
     let conv = quantised.conv;
     let patches = Patches { window: conv.window, channels: conv.inputs };
-    let (rows, columns, pairs) = (conv.outputs, conv.window.output_len(), patches.pairs());
-    if pairs.checked_mul(COLUMNS)? > PANEL_WORDS_MAX {
+    let (rows, columns, quads) = (conv.outputs, conv.window.output_len(), patches.quads());
+    let panel = quads.checked_mul(QUAD_BYTES)?;
+    if panel > PANEL_BYTES_MAX {
         return None;
     }
-    let most = (RIGHT_WORDS / pairs.max(1) / COLUMNS * COLUMNS).max(COLUMNS);
-    let product = Product { rows, columns, pairs, width: most.min(columns.next_multiple_of(COLUMNS)), patches };
+    let most = (RIGHT_BYTES / panel.max(1) * COLUMNS).max(COLUMNS);
+    let product = Product { rows, columns, quads, width: most.min(columns.next_multiple_of(COLUMNS)), patches };
     let split = Split { rows, columns };
     let batches = conv.images * conv.groups;
-    let work = batches as f64 * rows as f64 * columns as f64 * pairs as f64 * 2.0;
-    let mut requirements = needs(work / 50.0, split.units(batches));
-    let workspace = quantised.factor_bytes() + product.width * pairs * 4;
-    requirements.workspace = u32::try_from(workspace).ok()?;
-    let words = pack::left_words(rows, pairs);
+    let work = batches as f64 * rows as f64 * columns as f64 * panel as f64 / COLUMNS as f64;
+    let mut requirements = needs(work / 75.0, split.units(batches));
+    requirements.workspace = quantised.workspace(product.width / COLUMNS * panel / 4)?;
+    let words = rows.div_ceil(ROWS) * quads::tile_words(quads);
     let weight = quantised.weight;
     let taps = conv.window.taps();
     let plain = conv.outputs * conv.inputs * taps;
-    let key = format!("avx2-int8-left {}x{rows}x{}x{taps} {} {}", conv.groups, conv.inputs, weight.flip, weight.zero);
+    let key = format!("avx2-int8-quads {}x{rows}x{}x{taps} {} {}", conv.groups, conv.inputs, weight.flip, weight.zero);
     requirements.packed = vec![packed(3, conv.groups.checked_mul(words)?, key)?];
     let pack = move |source: Reader<'_, u8>, to: Writer<'_, u8>| {
         for group in 0..conv.groups {
@@ -183,7 +202,7 @@ fn conv(token: Avx2, request: Request<'_>) -> Option<Box<dyn Kernel>> {
             };
             let to = to.as_mut_ptr().cast::<i32>().wrapping_add(group * words);
             // SAFETY: the kernel checked that `to` has room for the packed weights of all groups.
-            unsafe { pack::left(rows, pairs, to, element) };
+            unsafe { quads::pack_left(rows, quads, to, element) };
         }
     };
     let packing = Packing { source_bytes: conv.groups * plain, pack: Box::new(pack) };
@@ -191,21 +210,18 @@ fn conv(token: Avx2, request: Request<'_>) -> Option<Box<dyn Kernel>> {
         let bound = quantised.bind(bindings)?;
         let w = bindings.packed::<i32>(3)?;
         Ok(Box::new(move |call: &Call| {
-            let workspace = call.workspace::<u8>().as_mut_ptr();
-            // SAFETY: the workspace begins with room for the factors.
-            let opened = unsafe { quantised.open(&bound, call, workspace.cast()) };
-            let right = workspace.wrapping_add(quantised.factor_bytes()).cast::<i32>();
-            let (x, w, results) =
-                (call.read(&bound.x).as_ptr(), call.read(&w).as_ptr(), call.write(&bound.output).as_mut_ptr());
+            // SAFETY: the workspace has the size that was asked for.
+            let opened = unsafe { quantised.open(&bound, call) };
+            let w = call.read(&w).as_ptr();
             split.parts(call, batches, |batch, rows, columns| {
                 let group = batch % conv.groups;
                 let at = Addresses {
                     left: w.wrapping_add(group * words),
                     // The groups of an image follow each other, as their channels do.
-                    planes: x.wrapping_add(batch * conv.inputs * conv.window.input_len()),
-                    results: results.wrapping_add(batch * product.rows * product.columns),
+                    planes: opened.planes.wrapping_add(batch * conv.inputs * conv.window.input_len()),
+                    results: opened.results.wrapping_add(batch * product.rows * product.columns),
                     channel: group * conv.outputs,
-                    right,
+                    right: opened.room.cast(),
                 };
                 let _proof: Avx2 = token;
                 // SAFETY: the token proves AVX2 and FMA. `prepare` matched the shapes of the operands with the product, and the bindings with the
@@ -259,7 +275,7 @@ impl Split {
 struct Product {
     rows: usize,
     columns: usize,
-    pairs: usize,
+    quads: usize,
     /// Columns of a block of the right side, whole panels.
     width: usize,
     patches: Patches,
@@ -274,7 +290,7 @@ struct Addresses {
     /// Number of the first row's channel.
     channel: usize,
     /// Room for a block of the right side.
-    right: *mut i32,
+    right: *mut u8,
 }
 
 impl Product {
@@ -283,33 +299,61 @@ impl Product {
     /// columns; `rows` and `columns` begin at whole tiles and panels; nobody else writes that part.
     #[target_feature(enable = "avx2,fma")]
     unsafe fn run(&self, at: Addresses, opened: &Opened, rows: Range<usize>, columns: Range<usize>) {
-        let mut sums = Sums::ZERO;
         for column in columns.clone().step_by(self.width) {
-            let end = columns.end.min(column + self.width);
-            // SAFETY: the columns are the matrix's and at most `width`.
-            unsafe { self.patches.pack(at.planes, column, end - column, opened.x, at.right) };
-            for tile in rows.clone().step_by(ROWS) {
-                let height = ROWS.min(rows.end - tile);
-                let left = at.left.wrapping_add(tile * self.pairs);
-                let mut channels = [(0, 0.0); ROWS];
-                for r in 0..height {
-                    // SAFETY: rows of the product are channels of the operation.
-                    channels[r] = unsafe { opened.channel(at.channel + tile + r) };
-                }
-                for panel in (column..end).step_by(COLUMNS) {
-                    let wide = COLUMNS.min(end - panel);
-                    let right = at.right.wrapping_add((panel - column) * self.pairs);
-                    // SAFETY: both sides hold `pairs` words for each row of the tile and column of the panel; rows and columns are the results'.
-                    unsafe {
-                        micro::multiply(self.pairs, left, right, height, wide, &mut sums);
-                        for r in 0..height {
-                            let (bias, factor) = channels[r];
-                            let bytes = opened.target.bytes(finish::load(sums.0[r].as_ptr()), bias, factor);
-                            finish::store(at.results.add((tile + r) * self.columns + panel), bytes, wide);
-                        }
+            let block = column..columns.end.min(column + self.width);
+            // SAFETY: the columns are the matrix's and at most `width`; rows of the product are channels of the operation.
+            unsafe {
+                self.patches.pack(at.planes, column, block.len(), opened.x, at.right);
+                for row in rows.clone().step_by(ROWS) {
+                    match rows.end - row {
+                        1 => self.tile::<1>(at, opened, row, block.clone()),
+                        2 => self.tile::<2>(at, opened, row, block.clone()),
+                        3 => self.tile::<3>(at, opened, row, block.clone()),
+                        4 => self.tile::<4>(at, opened, row, block.clone()),
+                        5 => self.tile::<5>(at, opened, row, block.clone()),
+                        _ => self.tile::<6>(at, opened, row, block.clone()),
                     }
                 }
             }
+        }
+    }
+
+    /// Multiplies `R` rows from `row` on with the block that was packed.
+    ///
+    /// # Safety
+    /// As for [`Product::run`]; `row` begins a tile, and the columns are the block's.
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn tile<const R: usize>(&self, at: Addresses, opened: &Opened, row: usize, columns: Range<usize>) {
+        let left = at.left.wrapping_add(row / ROWS * quads::tile_words(self.quads));
+        let mut channels = [(0, 0.0); R];
+        for r in 0..R {
+            // SAFETY: rows of the product are channels of the operation, and have a sum in their tile.
+            let ((bias, factor), sum) = unsafe { (opened.channel(at.channel + row + r), quads::sum(left, r)) };
+            channels[r] = (i32::wrapping_sub(bias, sum.wrapping_mul(opened.x.zero.into())), factor);
+        }
+        let none = _mm256_setzero_si256();
+        let mut panel = at.right.cast_const();
+        for column in columns.clone().step_by(COLUMNS) {
+            let count = COLUMNS.min(columns.end - column);
+            let results = at.results.wrapping_add(row * self.columns + column);
+            // SAFETY: tile and panel are packed; rows and columns are the results'.
+            unsafe {
+                if count > LANES {
+                    let sums = quads::multiply::<R, 2>(self.quads, left, panel);
+                    for r in 0..R {
+                        let bytes = opened.target.bytes(sums[r], channels[r].0, channels[r].1);
+                        finish::store(results.add(r * self.columns), bytes, count);
+                    }
+                } else {
+                    let sums = quads::multiply::<R, 1>(self.quads, left, panel);
+                    for r in 0..R {
+                        let bytes = opened.target.bytes([sums[r][0], none], channels[r].0, channels[r].1);
+                        let word = _mm_cvtsi128_si64(bytes) as u64;
+                        finish::store_word(results.add(r * self.columns), word, count);
+                    }
+                }
+            }
+            panel = panel.wrapping_add(self.quads * QUAD_BYTES);
         }
     }
 }

@@ -1,8 +1,9 @@
 //! `QLinearConv` with one input channel to a group. The rows that a band of outputs reads are copied into the workspace as words of two numbers: a
 //! place of one row, and the same place one tap further down. One `vpmaddwd` is then two taps of eight neighbouring outputs, whatever padding, stride
-//! and dilation are, because columns are sorted by their remainder modulo the stride.
+//! and dilation are, because columns are sorted by their remainder modulo the stride. Padding on the left and on the right has the same places in all
+//! bands: it is zero from the start of a call on, and never written.
 
-use super::super::lanes::LANES;
+use super::super::lanes::{self, LANES};
 use super::super::sliding::Sliding;
 use super::conv::{Opened, Quantised};
 use super::finish::{self, load_bytes};
@@ -13,6 +14,7 @@ use crate::request::Request;
 use crate::settle::{Packing, kernel, needs, packed};
 use std::arch::x86_64::*;
 use std::ops::Range;
+use std::sync::Arc;
 use sunmao_plugin_sdk::abi::Tolerance;
 use sunmao_plugin_sdk::{Call, Kernel, Reader, Writer};
 
@@ -34,17 +36,20 @@ const BAND_WORDS: usize = 6 * 1024;
 const ROW_WORDS_MAX: usize = 96 * 1024;
 /// Bytes that are widened at a time.
 const BYTES: usize = 16;
-/// Vectors of sums of a row at a time.
+/// Vectors of sums at a time.
 const ACROSS: usize = 4;
 
 /// How planes are cut into bands, and where taps lie in one.
-#[derive(Clone, Copy)]
 struct Bands {
     window: Sliding,
     /// Words of one row and remainder, whole vectors and room for one that is written too far.
     phase: usize,
     /// Output rows of a band; the last one of a plane may have fewer.
     rows: usize,
+    /// Taps begin in every so-many-th row of the padded input only.
+    step: usize,
+    /// Words from the place of tap (0, 0) to those of each pair of taps: two rows of a column of the window each, or one and nothing.
+    pairs: Vec<usize>,
 }
 
 impl Bands {
@@ -56,7 +61,14 @@ impl Bands {
         let rows_for =
             |words: usize| (words / row.max(1)).checked_sub(high.extent()).map(|rest| rest / high.stride + 1);
         let rows = rows_for(BAND_WORDS).or_else(|| rows_for(ROW_WORDS_MAX).map(|_| 1))?;
-        Some(Self { window, phase, rows: rows.min(high.output.max(1)) })
+        let step = if high.kernel <= 2 { high.stride } else { common(high.stride, 2 * high.dilation) };
+        let place = |pair: usize| {
+            let (y, x) = (pair / wide.kernel * 2, pair % wide.kernel);
+            let ahead = x * wide.dilation;
+            (y * high.dilation * wide.stride + ahead % wide.stride) * phase + ahead / wide.stride
+        };
+        let pairs = (0..high.kernel.div_ceil(2) * wide.kernel).map(place).collect();
+        Some(Self { window, phase, rows: rows.min(high.output.max(1)), step, pairs })
     }
 
     fn count(&self) -> usize {
@@ -71,159 +83,172 @@ impl Bands {
         self.input_rows(self.rows) * self.window.wide.stride * self.phase
     }
 
-    /// Pairs of taps: two rows of a column of the window each, or one and nothing.
-    fn pairs(&self) -> usize {
-        self.window.high.kernel.div_ceil(2) * self.window.wide.kernel
+    /// Bytes of a row of padding.
+    fn padding(&self) -> usize {
+        (self.window.wide.input + 2 * BYTES).next_multiple_of(BYTES)
     }
 
-    /// Words from the place of tap (0, 0) to that of a pair.
-    fn pair(&self, pair: usize) -> usize {
-        let Sliding { high, wide } = self.window;
-        let (y, x) = (pair / wide.kernel * 2, pair % wide.kernel);
-        let ahead = x * wide.dilation;
-        (y * high.dilation * wide.stride + ahead % wide.stride) * self.phase + ahead / wide.stride
-    }
-
-    /// Copies what the output rows read into the workspace.
+    /// Copies what the output rows read into the workspace. `S` is the stride along a row, or 0 for any.
     ///
     /// # Safety
-    /// The CPU has AVX2 and FMA; the plane is readable; [`Bands::words`] words are writable at `workspace`, and nobody else's; `rows` is a band.
+    /// The CPU has AVX2 and FMA; the plane is readable, and so is what lies behind it up to `limit`; as many zero points as [`Bands::padding`] says are
+    /// readable at `padding`; [`Bands::words`] words are writable at `workspace`, which are zero or hold another band, and nobody else's; `rows` is a band.
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn load(&self, plane: *const u8, rows: Range<usize>, less: Less, workspace: *mut i32) {
+    unsafe fn load<const S: usize>(
+        &self,
+        plane: *const u8,
+        limit: *const u8,
+        padding: *const u8,
+        rows: Range<usize>,
+        less: Less,
+        workspace: *mut i32,
+    ) {
         let Sliding { high, wide } = self.window;
-        let source = |row: usize| {
-            let row = (rows.start * high.stride + row).checked_sub(high.pad).filter(|row| *row < high.input)?;
-            Some(plane.wrapping_add(row * wide.input))
-        };
-        for row in 0..self.input_rows(rows.len()) {
-            let (upper, lower) = (source(row), source(row + high.dilation));
-            for remainder in 0..wide.stride {
-                // Place j of this remainder is column `remainder + j * stride - pad` of the plane.
-                let first = wide.pad.saturating_sub(remainder).div_ceil(wide.stride).min(self.phase - BYTES);
-                let end = (wide.input + wide.pad).saturating_sub(remainder).div_ceil(wide.stride);
-                // What lies behind the last output's last tap is not read.
-                let end = end.clamp(first, self.phase - BYTES);
-                let to = workspace.wrapping_add((row * wide.stride + remainder) * self.phase);
-                let column = (remainder + first * wide.stride).wrapping_sub(wide.pad);
-                // SAFETY: row and remainder have `phase` words, of which `first..end` come from inside the rows of the plane.
-                unsafe {
-                    to.write_bytes(0, first);
-                    let rest = wide.input.saturating_sub(column);
-                    widen(
-                        [upper, lower].map(|row| row.map(|row| row.wrapping_add(column))),
-                        rest,
-                        wide.stride,
-                        less,
-                        to.add(first),
-                        end - first,
-                    );
-                    to.add(end).write_bytes(0, self.phase - end);
+        let stride = if S == 0 { wide.stride } else { S };
+        let top = (rows.start * high.stride).wrapping_sub(high.pad);
+        for remainder in 0..stride {
+            // Place j of this remainder is column `remainder + j * stride - pad` of the plane.
+            let first = wide.pad.saturating_sub(remainder).div_ceil(stride);
+            let end = (wide.input + wide.pad).saturating_sub(remainder).div_ceil(stride);
+            // What lies behind the last output's last tap is not read.
+            let count = end.min(self.phase - BYTES).saturating_sub(first);
+            let column = (remainder + first * stride).wrapping_sub(wide.pad);
+            for row in (0..self.input_rows(rows.len())).step_by(self.step) {
+                let mut sources = [Stretch { from: padding, room: self.padding() }; 2];
+                for i in 0..2 {
+                    let y = top.wrapping_add(row + i * high.dilation);
+                    if y < high.input {
+                        let from = plane.wrapping_add(y * wide.input + column);
+                        sources[i] = Stretch { from, room: limit.addr().saturating_sub(from.addr()) };
+                    }
                 }
+                let to = workspace.wrapping_add((row * stride + remainder) * self.phase + first);
+                // SAFETY: row and remainder have `phase` words, of which `count` come from inside the rows of the plane.
+                unsafe { widen::<S>(sources, stride, less, to, count) };
             }
         }
     }
 
-    /// Computes one output row of a band that was loaded.
+    /// Computes the output rows of a band that was loaded.
     ///
     /// # Safety
-    /// The CPU has AVX2 and FMA; the workspace holds the band; the row's results are writable at `results`, and nobody else's; `weights` holds a word for
+    /// The CPU has AVX2 and FMA; the workspace holds the band; the rows' results are writable at `results`, and nobody else's; `weights` holds a word for
     /// each pair.
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn row(
+    unsafe fn compute(
         &self,
         workspace: *const i32,
-        row: usize,
+        rows: usize,
         weights: *const i32,
         results: *mut u8,
         opened: &Opened,
-        channel: (i32, f64),
+        (bias, factor): (i32, f32),
     ) {
         let Sliding { high, wide } = self.window;
-        let first = workspace.wrapping_add(row * high.stride * wide.stride * self.phase);
-        let vectors = wide.output.div_ceil(LANES);
-        let mut vector = 0;
-        while vector < vectors {
-            let across = ACROSS.min(vectors - vector);
-            let mut sums = [_mm256_setzero_si256(); ACROSS];
-            // SAFETY: the band holds every tap of every whole vector of the row, and as many words are left behind it as one block reads too far.
-            unsafe {
-                let from = first.add(vector * LANES);
-                match across {
-                    1 => self.sum::<1>(from, weights, &mut sums),
-                    2 => self.sum::<2>(from, weights, &mut sums),
-                    3 => self.sum::<3>(from, weights, &mut sums),
-                    _ => self.sum::<4>(from, weights, &mut sums),
-                }
-                for half in 0..across.div_ceil(2) {
-                    let column = (vector + 2 * half) * LANES;
-                    let bytes = opened.target.bytes([sums[2 * half], sums[2 * half + 1]], channel.0, channel.1);
-                    finish::store(results.add(column), bytes, wide.output - column);
+        let pitch = high.stride * wide.stride * self.phase;
+        let (mut row, mut column) = (0, 0);
+        while row < rows {
+            let (mut from, mut to) = ([workspace; ACROSS], [(results, 0); ACROSS]);
+            let mut across = 0;
+            while across < ACROSS && row < rows {
+                from[across] = workspace.wrapping_add(row * pitch + column);
+                to[across] = (results.wrapping_add(row * wide.output + column), LANES.min(wide.output - column));
+                across += 1;
+                column += LANES;
+                if column >= wide.output {
+                    (row, column) = (row + 1, 0);
                 }
             }
-            vector += across;
+            // SAFETY: the band holds every tap of every whole vector of a row; results are stored where they belong, and no more than there are.
+            unsafe {
+                let sums = match across {
+                    1 => self.sum::<1>(from, weights),
+                    2 => self.sum::<2>(from, weights),
+                    3 => self.sum::<3>(from, weights),
+                    _ => self.sum::<4>(from, weights),
+                };
+                for half in 0..across.div_ceil(2) {
+                    let bytes = opened.target.bytes([sums[2 * half], sums[2 * half + 1]], bias, factor);
+                    let words = [_mm_cvtsi128_si64(bytes), _mm_extract_epi64::<1>(bytes)];
+                    for (word, (to, count)) in words.into_iter().zip(&to[2 * half..]) {
+                        finish::store_word(*to, word as u64, *count);
+                    }
+                }
+            }
         }
     }
 
+    /// The sums of `C` vectors.
+    ///
     /// # Safety
-    /// As for [`Bands::row`], for `C` vectors from `from` on.
+    /// The CPU has AVX2 and FMA; every pair of taps of the first `C` vectors is readable; `weights` holds a word for each pair.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn sum<const C: usize>(&self, from: *const i32, weights: *const i32, into: &mut [__m256i; ACROSS]) {
-        let mut sums = [_mm256_setzero_si256(); C];
-        for pair in 0..self.pairs() {
+    unsafe fn sum<const C: usize>(&self, from: [*const i32; ACROSS], weights: *const i32) -> [__m256i; ACROSS] {
+        let mut sums = [_mm256_setzero_si256(); ACROSS];
+        for (pair, &place) in self.pairs.iter().enumerate() {
             // SAFETY: the caller's promise.
             unsafe {
-                let from = from.add(self.pair(pair));
                 let weight = _mm256_set1_epi32(weights.add(pair).read());
                 for c in 0..C {
-                    let x = _mm256_loadu_si256(from.add(c * LANES).cast());
+                    let x = _mm256_loadu_si256(from[c].add(place).cast());
                     sums[c] = _mm256_add_epi32(sums[c], _mm256_madd_epi16(weight, x));
                 }
             }
         }
-        into[..C].copy_from_slice(&sums);
+        sums
     }
 }
 
-/// Writes `count` words of two rows, of which one may be padding: every `stride`-th byte, of `room` that there are. Up to [`BYTES`] words more may
-/// be written than were asked for.
+/// The largest number that divides both.
+fn common(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { common(b, a % b) }
+}
+
+/// Bytes that may be read: so many from a place on.
+#[derive(Clone, Copy)]
+struct Stretch {
+    from: *const u8,
+    room: usize,
+}
+
+/// Writes `count` words of two rows: every `stride`-th byte. Up to [`BYTES`] words more become zero. `S` is the stride, or 0 for any.
 ///
 /// # Safety
-/// The CPU has AVX2 and FMA; `room` bytes are readable at each row, and `(count - 1) * stride < room`; `count + BYTES` words are writable at `to`.
+/// The CPU has AVX2 and FMA; the stretches are readable, and each has more than `(count - 1) * stride` bytes; `count + BYTES` words are writable at
+/// `to`.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn widen(rows: [Option<*const u8>; 2], room: usize, stride: usize, less: Less, to: *mut i32, count: usize) {
+unsafe fn widen<const S: usize>(rows: [Stretch; 2], stride: usize, less: Less, to: *mut i32, count: usize) {
     let flip = _mm_set1_epi8(less.flip as i8);
-    let none = _mm_set1_epi8((less.zero ^ less.flip) as i8);
     let zero = _mm256_set1_epi16(i16::from(less.zero));
     for at in (0..count).step_by(BYTES) {
-        let mut bytes = [none; 2];
+        let mut bytes = [flip; 2];
         for i in 0..2 {
-            if let Some(row) = rows[i] {
-                // SAFETY: byte `at * stride` is below `room` for `at < count`, and no more than what is left is read.
-                bytes[i] = unsafe { every(row.add(at * stride), room - at * stride, stride) };
-            }
+            // SAFETY: byte `at * stride` is readable for `at < count`, and no more than what is left is read.
+            let row = unsafe { every::<S>(rows[i].from.add(at * stride), rows[i].room - at * stride, stride) };
+            bytes[i] = _mm_xor_si128(row, flip);
         }
-        let (upper, lower) = (_mm_xor_si128(bytes[0], flip), _mm_xor_si128(bytes[1], flip));
-        let words = |mixed: __m128i| _mm256_sub_epi16(_mm256_cvtepu8_epi16(mixed), zero);
-        // SAFETY: sixteen words from `at < count` on, which the caller made room for.
-        unsafe {
-            _mm256_storeu_si256(to.add(at).cast(), words(_mm_unpacklo_epi8(upper, lower)));
-            _mm256_storeu_si256(to.add(at + LANES).cast(), words(_mm_unpackhi_epi8(upper, lower)));
+        let mixed = [_mm_unpacklo_epi8(bytes[0], bytes[1]), _mm_unpackhi_epi8(bytes[0], bytes[1])];
+        for half in 0..2 {
+            let words = _mm256_sub_epi16(_mm256_cvtepu8_epi16(mixed[half]), zero);
+            let inside = lanes::first((count - at).saturating_sub(half * LANES));
+            // SAFETY: eight of sixteen words from `at < count` on, which the caller made room for.
+            unsafe { _mm256_storeu_si256(to.add(at + half * LANES).cast(), _mm256_and_si256(words, inside)) };
         }
     }
 }
 
-/// Sixteen bytes, every `stride`-th one; those beyond the `room` bytes that there are hold nothing of use.
+/// Sixteen bytes, every `stride`-th one; those beyond the `room` bytes that there are hold nothing of use. `S` is the stride, or 0 for any.
 ///
 /// # Safety
 /// The CPU has AVX2 and FMA; `room` bytes, at least one, are readable at `from`.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn every(from: *const u8, room: usize, stride: usize) -> __m128i {
+unsafe fn every<const S: usize>(from: *const u8, room: usize, stride: usize) -> __m128i {
     // SAFETY: `load_bytes` reads no more than what is left; single bytes are read below `room`.
     unsafe {
-        match stride {
+        match S {
             1 => load_bytes(from, room),
             2 => {
                 let even = _mm_set1_epi16(0xFF);
@@ -254,10 +279,10 @@ fn depthwise(token: Avx2, request: Request<'_>) -> Option<Box<dyn Kernel>> {
     let bands = Bands::of(conv.window)?;
     let channels = quantised.channels();
     let units = conv.images * channels * bands.count();
-    let work = conv.results() as f64 * (conv.window.taps() as f64 / 20.0 + 1.0);
+    let work = conv.results() as f64 * (conv.window.taps() as f64 / 60.0 + 0.2);
     let mut requirements = needs(work, units);
-    requirements.workspace = u32::try_from(quantised.factor_bytes() + bands.words() * 4).ok()?;
-    let (weight, pairs) = (quantised.weight, bands.pairs());
+    requirements.workspace = quantised.workspace(bands.words() + bands.padding() / 4)?;
+    let (weight, pairs) = (quantised.weight, bands.pairs.len());
     let Sliding { high, wide } = conv.window;
     let key = format!("avx2-int8-rows {channels}x{}x{} {} {}", high.kernel, wide.kernel, weight.flip, weight.zero);
     requirements.packed = vec![packed(3, channels * pairs, key)?];
@@ -277,16 +302,22 @@ fn depthwise(token: Avx2, request: Request<'_>) -> Option<Box<dyn Kernel>> {
         }
     };
     let packing = Packing { source_bytes: channels * conv.window.taps(), pack: Box::new(pack) };
+    let bands = Arc::new(bands);
     Some(kernel(requirements, Some(packing), move |bindings| {
         let bound = quantised.bind(bindings)?;
         let w = bindings.packed::<i32>(3)?;
+        let bands = Arc::clone(&bands);
         Ok(Box::new(move |call: &Call| {
-            let workspace = call.workspace::<u8>().as_mut_ptr();
-            // SAFETY: the workspace begins with room for the factors.
-            let opened = unsafe { quantised.open(&bound, call, workspace.cast()) };
-            let band_space = workspace.wrapping_add(quantised.factor_bytes()).cast::<i32>();
-            let (x, w, results) =
-                (call.read(&bound.x).as_ptr(), call.read(&w).as_ptr(), call.write(&bound.output).as_mut_ptr());
+            // SAFETY: the workspace has the size that was asked for.
+            let opened = unsafe { quantised.open(&bound, call) };
+            let padding = opened.room.wrapping_add(bands.words()).cast::<u8>();
+            // SAFETY: the kernel's own part of the workspace has room for a band and a row of padding.
+            unsafe {
+                opened.room.write_bytes(0, bands.words());
+                padding.write_bytes(opened.x.zero ^ opened.x.flip, bands.padding());
+            }
+            let w = call.read(&w).as_ptr();
+            let limit = opened.planes.wrapping_add(conv.images * conv.groups * conv.window.input_len());
             let mut loaded = None;
             for unit in call.share(units, 1) {
                 let (plane, number) = (unit / bands.count(), unit % bands.count());
@@ -298,16 +329,17 @@ fn depthwise(token: Avx2, request: Request<'_>) -> Option<Box<dyn Kernel>> {
                 // have different bands; the workspace has the size that was asked for.
                 unsafe {
                     if loaded != Some((source, number)) {
-                        let planes = x.wrapping_add(source * conv.window.input_len());
-                        bands.load(planes, rows.clone(), opened.x, band_space);
+                        let from = opened.planes.add(source * conv.window.input_len());
+                        match wide.stride {
+                            1 => bands.load::<1>(from, limit, padding, rows.clone(), opened.x, opened.room),
+                            2 => bands.load::<2>(from, limit, padding, rows.clone(), opened.x, opened.room),
+                            _ => bands.load::<0>(from, limit, padding, rows.clone(), opened.x, opened.room),
+                        }
                         loaded = Some((source, number));
                     }
+                    let to = opened.results.add(plane * conv.window.output_len() + rows.start * wide.output);
                     let factors = opened.channel(channel);
-                    let weights = w.add(channel * pairs);
-                    for row in rows.clone() {
-                        let to = results.add(plane * conv.window.output_len() + row * wide.output);
-                        bands.row(band_space, row - rows.start, weights, to, &opened, factors);
-                    }
+                    bands.compute(opened.room, rows.len(), w.add(channel * pairs), to, &opened, factors);
                 }
             }
             Ok(())

@@ -1,6 +1,6 @@
 //! From exact sums to bytes: multiplied by a factor, rounded half to even, put behind the zero point, saturated.
 //!
-//! The product is one of `f64`, as in the portable kernel, so both round the same number.
+//! Sum and product are rounded to f32, as in the portable kernel, so both round the same number.
 
 use super::super::lanes::LANES;
 use std::arch::x86_64::*;
@@ -15,15 +15,14 @@ pub(crate) struct Target {
 }
 
 /// Numbers beyond this are saturated anyway, and have no place in 32 bits.
-const LIMIT: f64 = (1 << 30) as f64;
+const LIMIT: f32 = (1 << 30) as f32;
 
 impl Target {
     /// Sixteen sums of one row as bytes: `bias` is added to each (and wraps), and then each is multiplied by `factor`.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    pub(crate) fn bytes(&self, sums: [__m256i; 2], bias: i32, factor: f64) -> __m128i {
-        let bias = _mm256_set1_epi32(bias);
-        let factor = _mm256_set1_pd(factor);
+    pub(crate) fn bytes(&self, sums: [__m256i; 2], bias: i32, factor: f32) -> __m128i {
+        let (bias, factor) = (_mm256_set1_epi32(bias), _mm256_set1_ps(factor));
         let low = scaled(_mm256_add_epi32(sums[0], bias), factor);
         self.saturate([low, scaled(_mm256_add_epi32(sums[1], bias), factor)])
     }
@@ -45,19 +44,15 @@ impl Target {
 /// Rounds eight sums times a factor half to even. A NaN becomes the smallest number.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-fn scaled(sums: __m256i, factor: __m256d) -> __m256i {
-    let limit = _mm256_set1_pd(LIMIT);
-    let round =
-        |half: __m128i| _mm256_cvtpd_epi32(_mm256_min_pd(limit, _mm256_mul_pd(_mm256_cvtepi32_pd(half), factor)));
-    let low = round(_mm256_castsi256_si128(sums));
-    _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(low), round(_mm256_extracti128_si256::<1>(sums)))
+fn scaled(sums: __m256i, factor: __m256) -> __m256i {
+    rounded(_mm256_mul_ps(_mm256_cvtepi32_ps(sums), factor))
 }
 
 /// Rounds eight floats half to even. A NaN becomes the smallest number.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 pub(crate) fn rounded(numbers: __m256) -> __m256i {
-    _mm256_cvtps_epi32(_mm256_min_ps(_mm256_set1_ps(LIMIT as f32), numbers))
+    _mm256_cvtps_epi32(_mm256_min_ps(_mm256_set1_ps(LIMIT), numbers))
 }
 
 /// Two vectors of sums.
@@ -78,14 +73,31 @@ pub(crate) unsafe fn load(from: *const i32) -> [__m256i; 2] {
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 pub(crate) unsafe fn store(to: *mut u8, bytes: __m128i, count: usize) {
-    // SAFETY: sixteen bytes, or as many single ones as the caller said.
+    // SAFETY: sixteen bytes, or as many in two words as the caller said.
     unsafe {
         if count >= 16 {
-            _mm_storeu_si128(to.cast(), bytes);
-        } else {
-            let mut all = [0u8; 16];
-            _mm_storeu_si128(all.as_mut_ptr().cast(), bytes);
-            std::ptr::copy_nonoverlapping(all.as_ptr(), to, count);
+            return _mm_storeu_si128(to.cast(), bytes);
+        }
+        store_word(to, _mm_cvtsi128_si64(bytes) as u64, count.min(8));
+        store_word(to.wrapping_add(8), _mm_extract_epi64::<1>(bytes) as u64, count.saturating_sub(8));
+    }
+}
+
+/// Stores the first `count` bytes of a word of eight.
+///
+/// # Safety
+/// `count` bytes (at most eight) are writable at `to`.
+#[inline]
+pub(crate) unsafe fn store_word(to: *mut u8, word: u64, count: usize) {
+    // SAFETY: eight bytes, or two halves that overlap and end with byte `count`, or single bytes.
+    unsafe {
+        match count {
+            8.. => to.cast::<u64>().write_unaligned(word),
+            4..8 => {
+                to.cast::<u32>().write_unaligned(word as u32);
+                to.add(count - 4).cast::<u32>().write_unaligned((word >> (8 * (count - 4))) as u32);
+            }
+            _ => (0..count).for_each(|i| to.add(i).write((word >> (8 * i)) as u8)),
         }
     }
 }
@@ -97,12 +109,21 @@ pub(crate) unsafe fn store(to: *mut u8, bytes: __m128i, count: usize) {
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 pub(crate) unsafe fn load_bytes(from: *const u8, count: usize) -> __m128i {
-    // SAFETY: sixteen bytes, or as many single ones as the caller said.
+    // SAFETY: sixteen bytes, or as many as the caller said.
+    unsafe { if count >= 16 { _mm_loadu_si128(from.cast()) } else { load_few(from, count) } }
+}
+
+/// The same for fewer than sixteen, which are rare: out of the way of the loops.
+///
+/// # Safety
+/// As for [`load_bytes`].
+#[cold]
+#[inline(never)]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn load_few(from: *const u8, count: usize) -> __m128i {
+    let mut all = [0u8; 16];
+    // SAFETY: `all` has room for the bytes, which are fewer than sixteen.
     unsafe {
-        if count >= 16 {
-            return _mm_loadu_si128(from.cast());
-        }
-        let mut all = [0u8; 16];
         std::ptr::copy_nonoverlapping(from, all.as_mut_ptr(), count);
         _mm_loadu_si128(all.as_ptr().cast())
     }

@@ -15,6 +15,7 @@ mod micro;
 mod pack;
 mod patches;
 mod pool;
+mod quads;
 mod quantise;
 mod winograd;
 

@@ -35,24 +35,6 @@ pub(crate) fn right_words(columns: usize, pairs: usize) -> usize {
     columns.div_ceil(COLUMNS) * COLUMNS * pairs
 }
 
-/// Packs a left side. `element` answers row and place along the depth in the order of the packed form, or none beyond the end.
-///
-/// # Safety
-/// [`left_words`] words are writable at `to`, and nobody else's.
-pub(crate) unsafe fn left(rows: usize, pairs: usize, to: *mut i32, element: impl Fn(usize, usize) -> Option<i16>) {
-    for tile in 0..rows.div_ceil(ROWS) {
-        for pair in 0..pairs {
-            for r in 0..ROWS {
-                let row = tile * ROWS + r;
-                let number = |depth| if row < rows { element(row, depth).unwrap_or(0) } else { 0 };
-                let value = word(number(2 * pair), number(2 * pair + 1));
-                // SAFETY: place `(tile * pairs + pair) * ROWS + r` of the packed form.
-                unsafe { to.add((tile * pairs + pair) * ROWS + r).write_unaligned(value) };
-            }
-        }
-    }
-}
-
 /// Packs a right side of `depth` rows of `columns` bytes each.
 ///
 /// # Safety

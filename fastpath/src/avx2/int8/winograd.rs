@@ -99,7 +99,7 @@ fn winograd(token: Avx2, request: Request<'_>) -> Option<Box<dyn Kernel>> {
     let work = (batches * PLACES) as f64 * conv.outputs as f64 * columns as f64 * pairs as f64 * 2.0;
     let mut requirements = needs(work / 45.0, split.units(batches));
     let right_words = PLACES * tiles.panels * pairs * COLUMNS;
-    requirements.workspace = u32::try_from(quantised.factor_bytes() + right_words * 4).ok()?;
+    requirements.workspace = quantised.workspace(right_words)?;
     let words = pack::left_words(conv.outputs, pairs);
     let weight = quantised.weight;
     let key =
@@ -118,20 +118,17 @@ fn winograd(token: Avx2, request: Request<'_>) -> Option<Box<dyn Kernel>> {
         let bound = quantised.bind(bindings)?;
         let w = bindings.packed::<i32>(3)?;
         Ok(Box::new(move |call: &Call| {
-            let workspace = call.workspace::<u8>().as_mut_ptr();
-            // SAFETY: the workspace begins with room for the factors.
-            let opened = unsafe { quantised.open(&bound, call, workspace.cast()) };
-            let right = workspace.wrapping_add(quantised.factor_bytes()).cast::<i32>();
-            let (x, w) = (call.read(&bound.x).as_ptr(), call.read(&w).as_ptr());
-            let results = call.write(&bound.output).as_mut_ptr();
+            // SAFETY: the workspace has the size that was asked for.
+            let opened = unsafe { quantised.open(&bound, call) };
+            let w = call.read(&w).as_ptr();
             split.parts(call, batches, |batch, rows, columns| {
                 let group = batch % conv.groups;
                 let at = Addresses {
                     left: w.wrapping_add(group * PLACES * words),
-                    planes: x.wrapping_add(batch * conv.inputs * conv.window.input_len()),
-                    results: results.wrapping_add(batch * conv.outputs * conv.window.output_len()),
+                    planes: opened.planes.wrapping_add(batch * conv.inputs * conv.window.input_len()),
+                    results: opened.results.wrapping_add(batch * conv.outputs * conv.window.output_len()),
                     channel: group * conv.outputs,
-                    right,
+                    right: opened.room,
                 };
                 let _proof: Avx2 = token;
                 // SAFETY: the token proves AVX2 and FMA. `prepare` matched the shapes of the operands with the tiles, and the bindings with the
@@ -212,7 +209,7 @@ impl Tiles {
     /// The CPU has AVX2 and FMA; the planes are readable; the panels are writable, and nobody else's.
     #[target_feature(enable = "avx2,fma")]
     unsafe fn transform_inputs(&self, planes: *const u8, first: usize, count: usize, less: Less, to: *mut i32) {
-        let readings = self.inputs.readings::<PLACES>(first, count);
+        let readings = self.inputs.readings::<PLACES>(first, count, less);
         for pair in 0..self.pairs {
             let mut numbers = [[_mm256_setzero_si256(); PLACES]; 2];
             for half in 0..2 {
@@ -251,7 +248,7 @@ impl Tiles {
         sums: &[Sums; PLACES],
         r: usize,
         opened: &Opened,
-        (bias, factor): (i32, f64),
+        (bias, factor): (i32, f32),
         plane: *mut u8,
         first: usize,
         count: usize,

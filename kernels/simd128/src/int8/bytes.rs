@@ -33,14 +33,11 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Four sums as bytes in a word: `bias` added, multiplied by `factor` in f64, rounded half to even, behind the zero point, saturated.
+    /// Four sums as bytes in a word: `bias` added, multiplied by `factor` in f32, rounded half to even, behind the zero point, saturated.
     #[inline(always)]
-    pub(crate) fn bytes(&self, sums: v128, bias: i32, factor: f64) -> u32 {
-        let (sums, factor) = (i32x4_add(sums, i32x4_splat(bias)), f64x2_splat(factor));
-        let round =
-            |half: v128| i32x4_trunc_sat_f64x2_zero(f64x2_nearest(f64x2_mul(f64x2_convert_low_i32x4(half), factor)));
-        let (low, high) = (round(sums), round(i32x4_shuffle::<2, 3, 2, 3>(sums, sums)));
-        let whole = i32x4_shuffle::<0, 1, 4, 5>(low, high);
+    pub(crate) fn bytes(&self, sums: v128, bias: i32, factor: f32) -> u32 {
+        let scaled = f32x4_mul(f32x4_convert_i32x4(i32x4_add(sums, i32x4_splat(bias))), f32x4_splat(factor));
+        let whole = i32x4_trunc_sat_f32x4(f32x4_nearest(scaled));
         // Both steps saturate beyond what a byte holds, so nothing is lost by their order.
         let short = i16x8_add_sat(i16x8_narrow_i32x4(whole, whole), i16x8_splat(i16::from(self.zero)));
         i32x4_extract_lane::<0>(v128_xor(u8x16_narrow_i16x8(short, short), u8x16_splat(self.flip))) as u32

@@ -109,7 +109,7 @@ impl Depthwise {
         from: *const i32,
         weights: *const i32,
         opened: &Opened,
-        (bias, factor): (i32, f64),
+        (bias, factor): (i32, f32),
         to: *mut u8,
         count: usize,
     ) {

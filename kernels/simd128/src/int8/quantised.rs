@@ -37,7 +37,7 @@ pub(crate) struct Bound {
 pub(crate) struct Opened {
     pub(crate) x: Less,
     pub(crate) target: Target,
-    factors: *const f64,
+    factors: *const f32,
     bias: *const i32,
     pub(crate) planes: *const u8,
     pub(crate) results: *mut u8,
@@ -69,7 +69,7 @@ impl Quantised {
 
     /// Bytes of workspace for the factors of all filters, a whole number of cache lines.
     pub(crate) fn factor_bytes(&self) -> usize {
-        (self.geometry.filters * 8).next_multiple_of(64)
+        (self.geometry.filters * 4).next_multiple_of(64)
     }
 
     pub(crate) fn bind(&self, bindings: &Bindings<'_>) -> Result<Bound> {
@@ -89,14 +89,14 @@ impl Bound {
     ///
     /// # Safety
     /// [`Quantised::factor_bytes`] bytes are writable at `factors`.
-    pub(crate) unsafe fn open(&self, call: &Call, factors: *mut f64) -> Opened {
+    pub(crate) unsafe fn open(&self, call: &Call, factors: *mut f32) -> Opened {
         let Quantised { geometry, x_flip, y_flip, each, .. } = self.quantised;
         let [x, w, y] = &self.scales;
         let (x, w, y) = (call.read(x).get(0), call.read(w), call.read(y).get(0));
         for filter in 0..geometry.filters {
             let factor = x * w.get(if each { filter } else { 0 }) / y;
             // SAFETY: there is room for the factors of all filters.
-            unsafe { factors.add(filter).write(f64::from(factor)) };
+            unsafe { factors.add(filter).write(factor) };
         }
         Opened {
             x: Less { flip: x_flip, zero: call.read(&self.zeros[0]).get(0) ^ x_flip },
@@ -114,7 +114,7 @@ impl Opened {
     ///
     /// # Safety
     /// `filter` is one of the operation's.
-    pub(crate) unsafe fn filter(&self, filter: usize) -> (i32, f64) {
+    pub(crate) unsafe fn filter(&self, filter: usize) -> (i32, f32) {
         // SAFETY: there is a factor, and where there are biases a bias, for each filter.
         unsafe {
             let bias = if self.bias.is_null() { 0 } else { self.bias.add(filter).read() };
