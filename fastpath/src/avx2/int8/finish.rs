@@ -2,7 +2,6 @@
 //!
 //! Sum and product are rounded to f32, as in the portable kernel, so both round the same number.
 
-use super::super::lanes::LANES;
 use std::arch::x86_64::*;
 
 /// What every result of an operation has in common.
@@ -53,17 +52,6 @@ fn scaled(sums: __m256i, factor: __m256) -> __m256i {
 #[target_feature(enable = "avx2,fma")]
 pub(crate) fn rounded(numbers: __m256) -> __m256i {
     _mm256_cvtps_epi32(_mm256_min_ps(_mm256_set1_ps(LIMIT), numbers))
-}
-
-/// Two vectors of sums.
-///
-/// # Safety
-/// The CPU has AVX2 and FMA; sixteen words are readable at `from`.
-#[inline]
-#[target_feature(enable = "avx2,fma")]
-pub(crate) unsafe fn load(from: *const i32) -> [__m256i; 2] {
-    // SAFETY: the caller's promise.
-    unsafe { [_mm256_loadu_si256(from.cast()), _mm256_loadu_si256(from.add(LANES).cast())] }
 }
 
 /// Stores the first `count` bytes of sixteen.

@@ -1,18 +1,17 @@
-//! `MatMulInteger` and `sunmao.MatMulIntegerToFloat` with a constant right side, which is widened when it is packed. The left side is widened and
-//! packed a block of rows at a time.
+//! `MatMulInteger` and `sunmao.MatMulIntegerToFloat` with a constant right side. The left side is packed a block of rows at a time.
 
-use super::super::lanes::{self, LANES};
-use super::super::steps::Steps;
-use super::finish;
-use super::micro::{self, COLUMNS, ROWS, Sums};
-use super::pack::{self, Less};
+use super::columns;
+use super::micro::{COLUMNS, ROWS};
+use super::outcome::{Finish, Plain, Scaled, Store};
+use super::pack::Less;
+use super::quads::QUAD;
 use super::{Bytes, is_scale, scale_each};
 use crate::Avx2;
 use crate::epilogue::{Along, Epilogue, Step};
 use crate::registry::{LATEST, Row};
 use crate::request::{Request, count};
 use crate::settle::{Packing, kernel, needs, packed};
-use std::arch::x86_64::*;
+use std::arch::x86_64::__m256i;
 use std::ops::Range;
 use sunmao_plugin_sdk::abi::Tolerance;
 use sunmao_plugin_sdk::{Call, Element, Kernel, Reader, Writer};
@@ -31,8 +30,8 @@ pub(crate) fn rows() -> Vec<Row> {
     ]
 }
 
-/// Words of a block of the left side, in the workspace.
-const LEFT_WORDS: usize = 100 * 1024;
+/// Words of a block of the left side, in the workspace: half of a second-level cache of 512 KiB.
+const LEFT_WORDS: usize = 64 * 1024;
 /// Columns between two sweeps of the steps: what they work on is still in the second-level cache.
 const STRETCH: usize = 256;
 
@@ -63,16 +62,16 @@ impl Product {
         let b_less = Less { flip: b.flip, zero: b.settled_zero(request, zeros[1])? };
         let product = Self { rows: batch * rows, columns, depth, a_flip: a.flip, b: b_less };
         // A tile of the left side must fit.
-        (fits && product.pairs() * ROWS <= LEFT_WORDS).then_some(product)
+        (fits && product.quads() * ROWS <= LEFT_WORDS).then_some(product)
     }
 
-    fn pairs(&self) -> usize {
-        self.depth.div_ceil(2)
+    fn quads(&self) -> usize {
+        self.depth.div_ceil(QUAD)
     }
 
     /// Rows of a block of the left side, whole tiles.
     fn height(&self) -> usize {
-        let most = (LEFT_WORDS / self.pairs().max(1) / ROWS * ROWS).max(ROWS);
+        let most = (LEFT_WORDS / self.quads().max(1) / ROWS * ROWS).max(ROWS);
         most.min(self.rows.next_multiple_of(ROWS)).max(ROWS)
     }
 
@@ -90,16 +89,18 @@ impl Product {
 
     /// The kernel; `finish` makes what stores results in a call, from its bindings.
     fn kernel<F: Finish + 'static>(self, token: Avx2, zero: usize, extra: f64, finish: F) -> Option<Box<dyn Kernel>> {
-        let (pairs, height) = (self.pairs(), self.height());
-        let work = self.rows as f64 * self.columns as f64 * (pairs * 2) as f64;
+        let (quads, height) = (self.quads(), self.height());
+        let work = self.rows as f64 * self.columns as f64 * (quads * QUAD) as f64;
         let units = self.rows.div_ceil(ROWS).max(self.columns.div_ceil(COLUMNS));
-        let mut requirements = needs(work / 50.0 + extra, units);
-        requirements.workspace = u32::try_from(height.checked_mul(pairs)?.checked_mul(4)?).ok()?;
-        let key = format!("avx2-int8-right {}x{} {} {}", self.depth, self.columns, self.b.flip, self.b.zero);
-        requirements.packed = vec![packed(1, pack::right_words(self.columns, pairs), key)?];
+        let mut requirements = needs(work / 75.0 + extra, units);
+        requirements.workspace = u32::try_from(columns::left_words(height, quads).checked_mul(4)?).ok()?;
+        let key = format!("avx2-int8-columns {}x{} {} {}", self.depth, self.columns, self.b.flip, self.b.zero);
+        let words = self.columns.div_ceil(COLUMNS).checked_mul(columns::panel_words(quads))?;
+        requirements.packed = vec![packed(1, words, key)?];
         let pack = move |source: Reader<'_, u8>, to: Writer<'_, u8>| {
-            // SAFETY: the kernel checked that `source` holds the matrix and `to` has room for the packed one.
-            unsafe { pack::right(source.as_ptr(), self.depth, self.columns, self.b, to.as_mut_ptr().cast()) };
+            let number = |row: usize, column: usize| self.b.number(source.get(row * self.columns + column));
+            // SAFETY: the kernel checked that `to` has room for the packed matrix.
+            unsafe { columns::pack_right(self.depth, self.columns, to.as_mut_ptr().cast(), number) };
         };
         let packing = Packing { source_bytes: self.depth * self.columns, pack: Box::new(pack) };
         Some(kernel(requirements, Some(packing), move |bindings| {
@@ -139,94 +140,88 @@ impl Product {
         columns: Range<usize>,
         store: &S,
     ) {
-        let (pairs, height) = (self.pairs(), self.height());
-        let mut sums = Sums::ZERO;
-        for first in rows.clone().step_by(height) {
-            let end = rows.end.min(first + height);
+        for first in rows.clone().step_by(self.height()) {
+            let block = first..rows.end.min(first + self.height());
             // SAFETY: the rows are the matrix's and at most a block.
-            unsafe { pack::left_rows(a.add(first * self.depth), end - first, self.depth, less, left) };
+            unsafe { columns::pack_left(a.add(first * self.depth), block.len(), self.depth, less.flip, left) };
             for stretch in columns.clone().step_by(STRETCH) {
-                let stretch_end = columns.end.min(stretch + STRETCH);
-                for panel in (stretch..stretch_end).step_by(COLUMNS) {
-                    let wide = COLUMNS.min(stretch_end - panel);
-                    let right = b.wrapping_add(panel * pairs);
-                    for tile in (first..end).step_by(ROWS) {
-                        let tall = ROWS.min(end - tile);
-                        // SAFETY: both sides hold `pairs` words for each row of the tile and column of the panel; rows and columns are the results'.
-                        unsafe {
-                            micro::multiply(pairs, left.add((tile - first) * pairs), right, tall, wide, &mut sums);
-                            for r in 0..tall {
-                                let at = (tile + r) * self.columns + panel;
-                                store.put(at, panel, finish::load(sums.0[r].as_ptr()), wide);
-                            }
+                let end = columns.end.min(stretch + STRETCH);
+                for column in (stretch..end).step_by(COLUMNS) {
+                    let panel = b.wrapping_add(column / COLUMNS * columns::panel_words(self.quads()));
+                    // SAFETY: the block was packed just now; rows and columns are the results'.
+                    unsafe {
+                        match end - column {
+                            9.. => self.panel::<S, 2>(left, less.zero, panel, block.clone(), column, store),
+                            _ => self.panel::<S, 1>(left, less.zero, panel, block.clone(), column, store),
                         }
                     }
                 }
-                for row in first..end {
+                for row in block.clone() {
                     // SAFETY: the stretch of the row was stored just now.
-                    unsafe { store.sweep(row * self.columns + stretch, row, stretch, stretch_end - stretch) };
+                    unsafe { store.sweep(row * self.columns + stretch, row, stretch, end - stretch) };
                 }
             }
         }
     }
-}
 
-/// What becomes of sums: bound to operands, then opened for a call.
-trait Finish: Send + Sync {
-    type Bound: Send + Sync + 'static;
-    type Open: Store;
-    fn bind(&self, bindings: &sunmao_plugin_sdk::Bindings<'_>) -> sunmao_plugin_sdk::Result<Self::Bound>;
-    fn open(bound: &Self::Bound, call: &Call) -> Self::Open;
-}
-
-/// Stores results of one call.
-trait Store {
-    /// Stores the first `count` of sixteen sums from place `at` of the output on, which lie in columns from `column` on.
+    /// Multiplies a block with a panel, of which `C` vectors hold columns.
     ///
     /// # Safety
-    /// The CPU has AVX2 and FMA; the places are the output's and the caller's to write.
-    unsafe fn put(&self, at: usize, column: usize, sums: [__m256i; 2], count: usize);
-
-    /// What is done to a stretch of a row once it is stored.
-    ///
-    /// # Safety
-    /// As for [`Store::put`].
-    unsafe fn sweep(&self, at: usize, row: usize, column: usize, count: usize);
-}
-
-/// The sums themselves.
-struct Plain;
-
-struct OpenSums(*mut i32);
-
-impl Finish for Plain {
-    type Bound = sunmao_plugin_sdk::Output<i32>;
-    type Open = OpenSums;
-
-    fn bind(&self, bindings: &sunmao_plugin_sdk::Bindings<'_>) -> sunmao_plugin_sdk::Result<Self::Bound> {
-        bindings.output(0)
-    }
-
-    fn open(bound: &Self::Bound, call: &Call) -> OpenSums {
-        OpenSums(call.write(bound).as_mut_ptr())
-    }
-}
-
-impl Store for OpenSums {
-    #[inline]
+    /// As for [`Product::run`]; `left` holds the rows' block, and `panel` is that of `column`.
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn put(&self, at: usize, _: usize, sums: [__m256i; 2], count: usize) {
-        let mut all = [0i32; COLUMNS];
-        // SAFETY: `all` holds sixteen words, of which `count` go to places that are the output's.
+    unsafe fn panel<S: Store, const C: usize>(
+        &self,
+        left: *const i32,
+        zero: u8,
+        panel: *const i32,
+        rows: Range<usize>,
+        column: usize,
+        store: &S,
+    ) {
+        let count = COLUMNS.min(self.columns - column);
+        // SAFETY: the panel is packed, and its columns are the output's; a tile of rows takes ROWS words a quad.
         unsafe {
-            _mm256_storeu_si256(all.as_mut_ptr().cast(), sums[0]);
-            _mm256_storeu_si256(all.as_mut_ptr().add(LANES).cast(), sums[1]);
-            std::ptr::copy_nonoverlapping(all.as_ptr(), self.0.add(at), count);
+            let (start, factors) = (columns::start(panel, zero), store.factors(column, count));
+            for row in rows.clone().step_by(ROWS) {
+                let tile = left.add((row - rows.start) * self.quads());
+                let at = row * self.columns + column;
+                match rows.end - row {
+                    1 => self.tile::<S, 1, C>(tile, panel, start, store, &factors, at, count),
+                    2 => self.tile::<S, 2, C>(tile, panel, start, store, &factors, at, count),
+                    3 => self.tile::<S, 3, C>(tile, panel, start, store, &factors, at, count),
+                    4 => self.tile::<S, 4, C>(tile, panel, start, store, &factors, at, count),
+                    5 => self.tile::<S, 5, C>(tile, panel, start, store, &factors, at, count),
+                    _ => self.tile::<S, 6, C>(tile, panel, start, store, &factors, at, count),
+                }
+            }
         }
     }
 
+    /// Multiplies `R` rows with a panel, and stores the results from place `at` on.
+    ///
+    /// # Safety
+    /// As for [`Product::panel`].
+    #[inline]
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn sweep(&self, _: usize, _: usize, _: usize, _: usize) {}
+    #[allow(clippy::too_many_arguments, reason = "each is an operand of the one inner loop")]
+    unsafe fn tile<S: Store, const R: usize, const C: usize>(
+        &self,
+        tile: *const i32,
+        panel: *const i32,
+        start: [__m256i; 2],
+        store: &S,
+        factors: &S::Factors,
+        at: usize,
+        count: usize,
+    ) {
+        // SAFETY: tile and panel are packed; `R` rows of `count` results are the caller's to write.
+        unsafe {
+            let sums = columns::multiply::<R, C>(self.quads(), tile, panel, start);
+            for r in 0..R {
+                store.put(at + r * self.columns, factors, &sums[r], count);
+            }
+        }
+    }
 }
 
 fn sums(token: Avx2, request: Request<'_>) -> Option<Box<dyn Kernel>> {
@@ -236,88 +231,6 @@ fn sums(token: Avx2, request: Request<'_>) -> Option<Box<dyn Kernel>> {
     }
     let shape: Vec<usize> = output.shape.iter().map(|&d| d as usize).collect();
     Product::of(request, [2, 3], &shape)?.kernel(token, 2, 0.0, Plain)
-}
-
-/// Floats: sums times both scales, and then steps.
-struct Scaled {
-    each: bool,
-    epilogue: Epilogue,
-}
-
-struct BoundScaled {
-    each: bool,
-    a_scale: sunmao_plugin_sdk::Input<f32>,
-    b_scale: sunmao_plugin_sdk::Input<f32>,
-    output: sunmao_plugin_sdk::Output<f32>,
-    epilogue: crate::epilogue::BoundEpilogue,
-}
-
-struct OpenScaled {
-    a_scale: f32,
-    b_scale: *const f32,
-    each: bool,
-    results: *mut f32,
-    steps: Steps,
-}
-
-impl Finish for Scaled {
-    type Bound = BoundScaled;
-    type Open = OpenScaled;
-
-    fn bind(&self, bindings: &sunmao_plugin_sdk::Bindings<'_>) -> sunmao_plugin_sdk::Result<BoundScaled> {
-        Ok(BoundScaled {
-            each: self.each,
-            a_scale: bindings.input(2)?,
-            b_scale: bindings.input(3)?,
-            output: bindings.output(0)?,
-            epilogue: self.epilogue.bind(bindings)?,
-        })
-    }
-
-    fn open(bound: &BoundScaled, call: &Call) -> OpenScaled {
-        OpenScaled {
-            a_scale: call.read(&bound.a_scale).get(0),
-            b_scale: call.read(&bound.b_scale).as_ptr(),
-            each: bound.each,
-            results: call.write(&bound.output).as_mut_ptr(),
-            steps: Steps::open(&bound.epilogue, call),
-        }
-    }
-}
-
-impl Store for OpenScaled {
-    #[inline]
-    #[target_feature(enable = "avx2,fma")]
-    unsafe fn put(&self, at: usize, column: usize, sums: [__m256i; 2], count: usize) {
-        let a_scale = _mm256_set1_ps(self.a_scale);
-        for half in 0..2 {
-            let count = count.saturating_sub(half * LANES).min(LANES);
-            if count == 0 {
-                return;
-            }
-            // SAFETY: `count` columns from `column` on have a scale and a place in the output.
-            unsafe {
-                let b_scale = match self.each {
-                    true => _mm256_maskload_ps(self.b_scale.add(column + half * LANES), lanes::first(count)),
-                    false => _mm256_set1_ps(self.b_scale.read()),
-                };
-                let real = _mm256_mul_ps(_mm256_cvtepi32_ps(sums[half]), _mm256_mul_ps(a_scale, b_scale));
-                let to = self.results.add(at + half * LANES);
-                match count {
-                    LANES => _mm256_storeu_ps(to, real),
-                    count => lanes::store_first(to, real, count),
-                }
-            }
-        }
-    }
-
-    #[target_feature(enable = "avx2,fma")]
-    unsafe fn sweep(&self, at: usize, row: usize, column: usize, count: usize) {
-        if !self.steps.is_empty() {
-            // SAFETY: the stretch is the caller's to write, and its operands have an element for each column or result.
-            unsafe { self.steps.apply(self.results.add(at), count, row, column, at) };
-        }
-    }
 }
 
 fn scaled(token: Avx2, request: Request<'_>) -> Option<Box<dyn Kernel>> {

@@ -7,11 +7,13 @@
 //! A signed byte with its top bit flipped is an unsigned one that is 128 larger. So everything here is unsigned, and `flip` says what to flip.
 
 mod add;
+mod columns;
 mod conv;
 mod depthwise;
 mod finish;
 mod matmul;
 mod micro;
+mod outcome;
 mod pack;
 mod patches;
 mod pool;

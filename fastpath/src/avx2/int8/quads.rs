@@ -73,7 +73,7 @@ pub(crate) unsafe fn pack_left(rows: usize, quads: usize, to: *mut i32, number: 
 }
 
 /// Whether two weights are signed bytes, and their products with any two unsigned ones together fit 16 bits.
-fn fits(first: i16, second: i16) -> bool {
+pub(crate) fn fits(first: i16, second: i16) -> bool {
     let byte = i16::from(i8::MIN)..=i16::from(i8::MAX);
     byte.contains(&first)
         && byte.contains(&second)

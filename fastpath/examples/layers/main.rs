@@ -1,8 +1,9 @@
 //! Times the convolutions of well-known models one by one on one thread, and compares each with the peak of the machine's multiply-adds.
 //!
 //! `cargo run --release -p sunmao-fastpath --example layers [NAME]` measures the layers whose name begins with `NAME`. A convolution that needs fewer
-//! multiplications than its plain sum may lie above the peak. With `int8 NAME`, the layers are quantised ones: `QLinearConv` of unsigned bytes and signed
-//! weights.
+//! multiplications than its plain sum may lie above the peak. With `int8 NAME`, the layers are quantised ones.
+
+mod quantised;
 
 use std::time::Instant;
 use sunmao_plugin_sdk::abi::{Attribute, EpilogueStep, Kv, Operand, Operation, View};
@@ -195,33 +196,6 @@ impl Layer {
         ]
     }
 
-    /// The layer between bytes, with a scale for each output channel; no residual.
-    fn quantised(&self) -> Operation {
-        let [high, wide] = self.output();
-        let typed = |dtype, shape: &[usize], constant| operand(shape, constant).map(|all| Operand { dtype, ..all });
-        let zero = |dtype| operand(&[], true).map(|all| Operand { dtype, literal: Some(vec![0]), ..all });
-        let weights = [self.outputs, self.inputs / self.groups, self.kernel, self.kernel];
-        Operation {
-            op: "QLinearConv".into(),
-            revision: 10,
-            attributes: self.attributes(),
-            inputs: vec![
-                typed(U8, &[self.images, self.inputs, self.size[0], self.size[1]], false),
-                operand(&[], true),
-                zero(U8),
-                typed(I8, &weights, true),
-                operand(&[self.outputs], true),
-                zero(I8),
-                operand(&[], true),
-                zero(U8),
-                typed(I32, &[self.outputs], true),
-            ],
-            outputs: vec![typed(U8, &[self.images, self.outputs, high, wide], false)],
-            epilogue: Vec::new(),
-            ext: Vec::new(),
-        }
-    }
-
     fn operation(&self) -> Operation {
         let [high, wide] = self.output();
         let y = [self.images, self.outputs, high, wide];
@@ -253,16 +227,6 @@ impl Layer {
         let taps = self.inputs / self.groups * self.kernel * self.kernel;
         2.0 * (self.images * self.outputs * high * wide * taps) as f64
     }
-}
-
-/// Signed bytes whose frequencies are about those of trained weights: few are large. How quantised products are packed depends on that.
-fn bell(bytes: &mut [u8]) {
-    let mut state = 1u32;
-    let mut next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 26) as u8
-    };
-    bytes.iter_mut().for_each(|byte| *byte = (0..4).fold(128u8, |sum, _| sum.wrapping_add(next())).wrapping_add(2));
 }
 
 /// Whole cache lines, so that the arena's start is aligned as a mapping's is.
@@ -299,7 +263,7 @@ fn time(operation: &Operation) -> Result<f64, String> {
         let operand = operation.inputs[packed.input as usize].as_ref().ok_or("packs nothing")?;
         let mut plain = vec![0u8; operand.shape.iter().map(|&d| d as usize).product::<usize>() * width(operand.dtype)];
         if operand.dtype == I8 {
-            bell(&mut plain);
+            quantised::bell(&mut plain);
         }
         let mut form = vec![0u8; packed.bytes as usize];
         kernel.pack(packed.input, Reader::of(&plain), Writer::of(&mut form)).map_err(|error| error.to_string())?;
@@ -365,8 +329,9 @@ fn main() -> Result<(), String> {
     let peak = peak().ok_or("this machine has no fast paths")?;
     println!("peak {:.1} GFLOP/s", peak / 1e9);
     let mut totals = Vec::<(&str, f64)>::new();
-    for layer in LAYERS.iter().filter(|layer| layer.name.starts_with(&wanted)) {
-        let seconds = time(&if quantised { layer.quantised() } else { layer.operation() })?;
+    let products = if quantised { quantised::PRODUCTS } else { &[] };
+    for layer in LAYERS.iter().chain(products).filter(|layer| layer.name.starts_with(&wanted)) {
+        let seconds = time(&if quantised { quantised::operation(layer) } else { layer.operation() })?;
         let speed = layer.operations() / seconds;
         let Layer { name, count, images, groups, inputs, outputs, size: [high, wide], kernel, stride, .. } = layer;
         println!(

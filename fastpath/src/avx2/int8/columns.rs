@@ -1,0 +1,184 @@
+//! The matrix product of unsigned bytes and constant weights on the right: [`super::quads`] with the sides changed over.
+//!
+//! Right, a panel of sixteen columns: the number of its narrow quads, the sum of the weights of each column, the place of each quad in a tile of the left
+//! side, and then the weights of all columns, narrow quads from the front and wide ones from the end. Left, a tile of six rows: for each quad the four
+//! bytes of each row.
+
+use super::super::lanes::LANES;
+use super::micro::{COLUMNS, ROWS};
+use super::pack::word;
+use super::quads::{QUAD, fits};
+use std::arch::x86_64::*;
+
+/// Where the sums of the columns begin.
+const SUMS: usize = COLUMNS;
+/// Where the places begin.
+const PLACES: usize = SUMS + COLUMNS;
+/// Words of a narrow quad.
+const NARROW: usize = COLUMNS;
+/// Words of a wide one: weights 0 and 2 of each column, then weights 1 and 3.
+const WIDE: usize = 2 * COLUMNS;
+
+/// Words of a panel of so many quads, whichever they are.
+pub(crate) fn panel_words(quads: usize) -> usize {
+    weights(quads) + quads * WIDE
+}
+
+/// Where the weights begin.
+fn weights(quads: usize) -> usize {
+    PLACES + quads.next_multiple_of(COLUMNS)
+}
+
+/// Packs a right side. `number` answers place along the depth and column.
+///
+/// # Safety
+/// [`panel_words`] words are writable at `to` for each panel of columns, and nobody else's.
+pub(crate) unsafe fn pack_right(depth: usize, columns: usize, to: *mut i32, number: impl Fn(usize, usize) -> i16) {
+    let quads = depth.div_ceil(QUAD);
+    for panel in 0..columns.div_ceil(COLUMNS) {
+        let to = to.wrapping_add(panel * panel_words(quads));
+        let (mut narrow, mut wide) = (0, 0);
+        let mut sums = [0i32; COLUMNS];
+        // SAFETY: there is a place, and the words of a wide quad, for each quad, from one end or the other.
+        let put = |at: usize, value: i32| unsafe { to.add(at).write_unaligned(value) };
+        for quad in 0..quads {
+            let mut numbers = [[0i16; QUAD]; COLUMNS];
+            for c in 0..COLUMNS.min(columns - panel * COLUMNS) {
+                for i in 0..QUAD.min(depth - quad * QUAD) {
+                    numbers[c][i] = number(quad * QUAD + i, panel * COLUMNS + c);
+                    sums[c] += i32::from(numbers[c][i]);
+                }
+            }
+            let place = (quad * ROWS) as i32;
+            if numbers.iter().all(|column| fits(column[0], column[1]) && fits(column[2], column[3])) {
+                put(PLACES + narrow, place);
+                for c in 0..COLUMNS {
+                    let bytes = numbers[c].map(|weight| weight as u8);
+                    put(weights(quads) + narrow * NARROW + c, i32::from_le_bytes(bytes));
+                }
+                narrow += 1;
+            } else {
+                wide += 1;
+                put(PLACES + quads - wide, place);
+                for c in 0..COLUMNS {
+                    let at = panel_words(quads) - wide * WIDE + c;
+                    put(at, word(numbers[c][0], numbers[c][2]));
+                    put(at + COLUMNS, word(numbers[c][1], numbers[c][3]));
+                }
+            }
+        }
+        put(0, narrow as i32);
+        sums.into_iter().enumerate().for_each(|(c, sum)| put(SUMS + c, sum));
+    }
+}
+
+/// Words of a left side of so many rows and quads.
+pub(crate) fn left_words(rows: usize, quads: usize) -> usize {
+    rows.div_ceil(ROWS) * ROWS * quads
+}
+
+/// Packs `rows` rows of `depth` bytes each as a left side, made unsigned by `flip`.
+///
+/// # Safety
+/// `rows * depth` bytes are readable at `from`; [`left_words`] words are writable at `to`, and nobody else's.
+pub(crate) unsafe fn pack_left(from: *const u8, rows: usize, depth: usize, flip: u8, to: *mut i32) {
+    let quads = depth.div_ceil(QUAD);
+    let flips = i32::from_ne_bytes([flip; QUAD]);
+    for row in 0..rows.next_multiple_of(ROWS) {
+        // Rows behind the last one are the last one again, and nobody looks at their sums.
+        let from = from.wrapping_add(row.min(rows - 1) * depth);
+        let to = to.wrapping_add(row / ROWS * ROWS * quads + row % ROWS);
+        // SAFETY: the row has `depth` bytes, and its tile `quads` times ROWS words.
+        unsafe {
+            for quad in 0..depth / QUAD {
+                to.add(quad * ROWS).write(from.add(quad * QUAD).cast::<i32>().read_unaligned() ^ flips);
+            }
+            if !depth.is_multiple_of(QUAD) {
+                let mut last = [0; QUAD];
+                std::ptr::copy_nonoverlapping(from.add(depth / QUAD * QUAD), last.as_mut_ptr(), depth % QUAD);
+                to.add((quads - 1) * ROWS).write(i32::from_ne_bytes(last) ^ flips);
+            }
+        }
+    }
+}
+
+/// What the sums of a panel's columns begin with, so that they come out as those of bytes less `zero`.
+///
+/// # Safety
+/// The CPU has AVX2 and FMA; a packed panel is readable.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+pub(crate) unsafe fn start(panel: *const i32, zero: u8) -> [__m256i; 2] {
+    let less = _mm256_set1_epi32(-i32::from(zero));
+    // SAFETY: the panel holds sixteen sums.
+    let sums: [__m256i; 2] = unsafe { load(panel.add(SUMS)) };
+    [_mm256_mullo_epi32(less, sums[0]), _mm256_mullo_epi32(less, sums[1])]
+}
+
+/// The sums of `R` rows of a tile and `C` vectors of columns of a panel, on top of those at the start.
+///
+/// # Safety
+/// The CPU has AVX2 and FMA; a tile of `quads` quads and a packed panel are readable; `R` and `C` are at most the rows, and the vectors of columns, of a
+/// tile.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+pub(crate) unsafe fn multiply<const R: usize, const C: usize>(
+    quads: usize,
+    tile: *const i32,
+    panel: *const i32,
+    start: [__m256i; 2],
+) -> [[__m256i; C]; R] {
+    let mut sums = [[_mm256_setzero_si256(); C]; R];
+    for r in 0..R {
+        sums[r].copy_from_slice(&start[..C]);
+    }
+    let ones = _mm256_set1_epi16(1);
+    // SAFETY: the panel begins with the number of its narrow quads, and holds as many places and weights from the front and the others from the end;
+    // each place is one of a quad of the tile.
+    unsafe {
+        let narrow = panel.read() as usize;
+        let places = panel.add(PLACES);
+        for quad in 0..narrow {
+            let columns: [__m256i; C] = load(panel.add(weights(quads) + quad * NARROW));
+            let rows = tile.add(places.add(quad).read() as usize);
+            for r in 0..R {
+                let row = _mm256_set1_epi32(rows.add(r).read());
+                for c in 0..C {
+                    let pairs = _mm256_maddubs_epi16(row, columns[c]);
+                    sums[r][c] = _mm256_add_epi32(sums[r][c], _mm256_madd_epi16(pairs, ones));
+                }
+            }
+        }
+        for quad in narrow..quads {
+            let from = panel.add(panel_words(quads) - (quads - quad) * WIDE);
+            let rows = tile.add(places.add(quad).read() as usize);
+            for odd in [false, true] {
+                let columns: [__m256i; C] = load(from.add(usize::from(odd) * COLUMNS));
+                for r in 0..R {
+                    let row = _mm256_set1_epi32(rows.add(r).read());
+                    let row = match odd {
+                        false => _mm256_and_si256(row, _mm256_set1_epi16(0xFF)),
+                        true => _mm256_srli_epi16::<8>(row),
+                    };
+                    for c in 0..C {
+                        sums[r][c] = _mm256_add_epi32(sums[r][c], _mm256_madd_epi16(row, columns[c]));
+                    }
+                }
+            }
+        }
+    }
+    sums
+}
+
+/// # Safety
+/// The CPU has AVX2 and FMA; `C` vectors are readable at `from`.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn load<const C: usize>(from: *const i32) -> [__m256i; C] {
+    let mut vectors = [_mm256_setzero_si256(); C];
+    for c in 0..C {
+        // SAFETY: the caller's promise.
+        vectors[c] = unsafe { _mm256_loadu_si256(from.add(c * LANES).cast()) };
+    }
+    vectors
+}
