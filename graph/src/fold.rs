@@ -43,7 +43,19 @@ pub trait Weights {
         into.extend_from_slice(&self.bytes(value, weight)?);
         Ok(())
     }
+
+    /// The same in pieces of `most` bytes, one behind the other, of which only the last may be shorter: for a caller that copies them. An error of
+    /// `visit` ends it.
+    fn pieces(&self, value: &Value, weight: &Weight, most: usize, visit: &mut Visit<'_>) -> Result<(), String> {
+        self.bytes(value, weight)?.chunks(most).try_for_each(visit)
+    }
+
+    /// Nobody is expected to read it again soon.
+    fn forget(&self, _: &Weight) {}
 }
+
+/// What is done with a piece of a weight.
+pub type Visit<'a> = dyn FnMut(&[u8]) -> Result<(), String> + 'a;
 
 /// Evaluates nothing: folding is then limited to shape arithmetic.
 pub struct NoEvaluator;

@@ -33,7 +33,7 @@ mod testing;
 
 pub use dtype::DType;
 pub use error::GraphError;
-pub use fold::{Evaluator, Weights};
+pub use fold::{Evaluator, Visit, Weights};
 pub use ir::{
     Attribute, Container, Content, Dim, Epilogue, Graph, Node, NodeId, Role, Symbol, SymbolId, Value, ValueId, Weight,
 };

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use sunmao_host::formats::{read_npz, write_npz};
-use sunmao_host::memory::pss_bytes;
+use sunmao_host::memory::{give_back, pss_bytes};
 use sunmao_host::session::{Session, Tensor};
 
 /// The least and the most runs of a burst, as the peers count them.
@@ -59,6 +59,8 @@ impl Own {
         let inputs = read_npz(&bytes)?;
         drop(bytes);
         let paths = if self.plugin_only { Paths::Plugin } else { Paths::Native };
+        // What compiling plugins has left to the allocator, if it was the first time, is not the idle process's.
+        give_back();
         let idle = pss_bytes()?;
         let watch = self.watch_memory.then(Watch::start);
         let start = Instant::now();

@@ -5,6 +5,8 @@ use crate::plan::MemoryUse;
 
 /// Everything starts at a multiple of a wasm page.
 const PAGE: u64 = 65536;
+/// Slots start at a multiple of a huge page.
+const HUGE_PAGE: u64 = 2 << 20;
 /// What a 4 GiB memory leaves beside the plugin's private part.
 const MAX_ARENA: u64 = (4 << 30) - (256 << 20);
 /// Room for constants of later plans (other shapes may pack differently). Address space only, no memory.
@@ -49,12 +51,18 @@ impl Layout {
     }
 
     fn new(constants: u64, staging: u64, slot_stride: u64, slots: u64) -> Self {
-        Self { constants, staging_at: constants, staging, slots_at: constants + staging, slot_stride, slots }
+        let slots_at = (constants + staging).next_multiple_of(HUGE_PAGE);
+        Self { constants, staging_at: constants, staging, slots_at, slot_stride, slots }
     }
 
     /// The whole arena.
     pub fn bytes(&self) -> u64 {
         self.slots_at + self.slots * self.slot_stride
+    }
+
+    /// Whether a slot takes several huge pages, so that a part of one does not count.
+    pub fn is_large(&self) -> bool {
+        self.slot_stride > MIN_SLOT
     }
 
     /// Whether a plan of `memory`, `more` bytes of whose constants are new, may fit beside `placed` bytes of constants.

@@ -37,7 +37,8 @@ impl Loaded {
 pub struct Executor {
     layout: Layout,
     mapping: Mapping,
-    slots: Region,
+    /// What the members and the host's mapping share; none where the host alone computes.
+    slots: Option<Region>,
     plugin: Option<Arc<Plugin>>,
     members: Vec<Mutex<Member>>,
     constants: Mutex<ConstantStore>,
@@ -46,11 +47,24 @@ pub struct Executor {
 }
 
 impl Executor {
-    /// An arena of `layout` for `threads` members that run `plugin`.
+    /// An arena of `layout` for `threads` members that run `plugin`; without one, for plans that the host runs alone.
     pub fn new(plugin: Option<Arc<Plugin>>, threads: usize, layout: Layout) -> Result<Self, EngineError> {
         let mapping = Mapping::reserve(layout.bytes())?;
-        let slots = Region::anonymous("sunmao-slots", layout.slots * layout.slot_stride)?;
-        mapping.map(layout.slots_at, &slots, 0, slots.bytes(), Sharing::Shared)?;
+        let bytes = layout.slots * layout.slot_stride;
+        let slots = match &plugin {
+            Some(_) => {
+                let slots = Region::anonymous("sunmao-slots", bytes)?;
+                mapping.map(layout.slots_at, &slots, 0, bytes, Sharing::Shared)?;
+                Some(slots)
+            }
+            None => {
+                mapping.map_own(layout.slots_at, bytes)?;
+                if layout.is_large() {
+                    mapping.prefer_huge_pages(layout.slots_at, bytes)?;
+                }
+                None
+            }
+        };
         let members = (0..threads).map(|_| Mutex::new(Member::new(plugin.clone()))).collect();
         Ok(Self {
             layout,
@@ -99,7 +113,7 @@ impl Executor {
             _ => NativeDispatch::bind(dispatch, &constants_at, self, plan.alignment).map(Some),
         };
         let native = plan.dispatches.iter().map(bind).collect::<Result<_, _>>()?;
-        let has_chip_dispatches = plan.dispatches.iter().any(|dispatch| dispatch.place == Place::Chip);
+        let has_chip_dispatches = plan.uses_chip();
         let id = self.next_plan.fetch_add(1, Ordering::Relaxed);
         Ok(Loaded { plan, id, constants_at, native, has_chip_dispatches, alive: Arc::default() })
     }
@@ -112,8 +126,11 @@ impl Executor {
         Ok(())
     }
 
-    /// Whether `plan` fits beside what is placed already.
+    /// Whether `plan` fits beside what is placed already, and finds a chip where it wants one.
     pub fn has_room(&self, plan: &Plan) -> Result<bool, EngineError> {
+        if plan.uses_chip() && !self.has_chip() {
+            return Ok(false);
+        }
         let (placed, more) = self.with_constants(|store| (store.end(), store.unplaced_bytes(plan)));
         Ok(self.layout.has_room(plan.memory, placed, more?))
     }
@@ -121,6 +138,11 @@ impl Executor {
     /// How the arena is divided.
     pub fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    /// Whether it has a chip.
+    pub fn has_chip(&self) -> bool {
+        self.plugin.is_some()
     }
 
     /// Number of members.
@@ -136,8 +158,8 @@ impl Executor {
         self.shelf.as_ref()
     }
 
-    pub(super) fn slots(&self) -> &Region {
-        &self.slots
+    pub(super) fn slots(&self) -> Option<&Region> {
+        self.slots.as_ref()
     }
 
     pub(super) fn with_constants<R>(&self, look: impl FnOnce(&ConstantStore) -> R) -> R {

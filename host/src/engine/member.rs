@@ -37,7 +37,8 @@ impl Member {
 
     /// The instance, made and mapped when there is none.
     fn live(&mut self, executor: &Executor) -> Result<&mut Live, EngineError> {
-        let plugin = self.plugin.as_ref().expect("chip dispatches are planned only where there is a chip plugin");
+        const NO_CHIP: &str = "chip dispatches are planned only where there is a chip plugin";
+        let plugin = self.plugin.as_ref().expect(NO_CHIP);
         if self.live.as_ref().is_some_and(|live| live.instance.is_dead()) {
             self.live = None;
         }
@@ -45,7 +46,7 @@ impl Member {
             let layout = executor.layout();
             let mut instance = ChipInstance::new(plugin)?;
             instance.reserve(layout.bytes())?;
-            let slots = executor.slots();
+            let slots = executor.slots().expect(NO_CHIP);
             instance.map(layout.slots_at, slots, 0, slots.bytes(), Sharing::Shared)?;
             self.live = Some(Live { instance, segments: 0, bound: HashMap::new() });
         }

@@ -95,26 +95,74 @@ impl Packing<'_> {
         buffers: &mut Buffers,
         sum: &(impl Fn(&[u8]) -> Option<Sum> + Sync),
     ) -> Result<Vec<Sum>, EngineError> {
+        let Form::Packed { place, dispatch, input, .. } = &fresh.constant.form else {
+            return self.copy(fresh, into, sum);
+        };
         let Buffers { plain, packed } = buffers;
         self.read(fresh.constant.value, plain)?;
-        let bytes = match &fresh.constant.form {
-            Form::Plain => &*plain,
-            Form::Packed { place, dispatch, input, .. } => {
-                let operation = &self.plan.dispatches[*dispatch].operation;
-                packed.clear();
-                packed.resize(fresh.constant.bytes as usize, 0);
-                pack_native(*place, operation, *input, plain, packed)?;
-                &*packed
-            }
-        };
-        into.region.write_at(into.offset + fresh.at, bytes)?;
-        let sums = bytes.chunks(PIECE_BYTES).filter_map(sum).collect();
+        self.forget(fresh.constant.value);
+        let operation = &self.plan.dispatches[*dispatch].operation;
+        packed.clear();
+        packed.resize(fresh.constant.bytes as usize, 0);
+        pack_native(*place, operation, *input, plain, packed)?;
+        into.region.write_at(into.offset + fresh.at, packed)?;
+        let sums = packed.chunks(PIECE_BYTES).filter_map(sum).collect();
         for buffer in [plain, packed] {
             if buffer.len() > KEPT_BUFFER_BYTES {
                 *buffer = Vec::new();
             }
         }
         Ok(sums)
+    }
+
+    /// One that nobody packs, without a buffer as large as it is.
+    fn copy(
+        &self,
+        fresh: &Fresh<'_>,
+        into: &Constants,
+        sum: &(impl Fn(&[u8]) -> Option<Sum> + Sync),
+    ) -> Result<Vec<Sum>, EngineError> {
+        let id = fresh.constant.value;
+        let value = self.plan.graph.value(id);
+        let (mut sums, mut done, mut failed) = (Vec::new(), 0, None);
+        let mut write = |bytes: &[u8]| {
+            let written = into.region.write_at(into.offset + fresh.at + done, bytes);
+            sums.extend(bytes.chunks(PIECE_BYTES).filter_map(sum));
+            done += bytes.len() as u64;
+            written.map_err(|error| failed.insert(error).to_string())
+        };
+        let outcome = match &value.role {
+            Role::Constant(Content::Bytes(bytes)) => write(bytes),
+            Role::Constant(Content::Weight(weight)) => self.weights.pieces(value, weight, CHUNK, &mut write),
+            _ => Err("it is no constant".into()),
+        };
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
+        outcome.map_err(|reason| missing(&value.name, reason))?;
+        self.expect(id, done)?;
+        self.forget(id);
+        Ok(sums)
+    }
+
+    /// Refuses a constant that has other than the bytes that its shape takes.
+    fn expect(&self, id: ValueId, bytes: u64) -> Result<(), EngineError> {
+        let expected = value_bytes(&self.plan.graph, id).map_err(PlanError::from)?;
+        if bytes != expected {
+            let name = &self.plan.graph.value(id).name;
+            return Err(missing(name, format!("{bytes} bytes where its shape takes {expected}")).into());
+        }
+        Ok(())
+    }
+
+    /// Once a weight is packed nobody needs it, unless it is packed in two ways.
+    fn forget(&self, id: ValueId) {
+        let role = |id| &self.plan.graph.value(id).role;
+        if let Role::Constant(Content::Weight(weight)) = role(id)
+            && self.fresh.iter().filter(|fresh| role(fresh.constant.value) == role(id)).count() == 1
+        {
+            self.weights.forget(weight);
+        }
     }
 
     /// The elements of a constant as they are, dense and row-major.
@@ -130,11 +178,7 @@ impl Packing<'_> {
             }
             _ => return Err(missing(&value.name, "it is no constant").into()),
         }
-        let expected = value_bytes(&self.plan.graph, id).map_err(PlanError::from)?;
-        if into.len() as u64 != expected {
-            return Err(missing(&value.name, format!("{} bytes where its shape takes {expected}", into.len())).into());
-        }
-        Ok(())
+        self.expect(id, into.len() as u64)
     }
 
     /// The plugin packs from one part of the staging range to another; the host copies the result.

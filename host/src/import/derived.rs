@@ -21,7 +21,8 @@ type Remake = Box<dyn Fn() -> Result<Vec<Arc<[u8]>>, String> + Send + Sync>;
 pub(crate) struct Derived {
     /// Where each begins, counted over all of them, and where the last one ends.
     starts: Vec<u64>,
-    held: Mutex<Option<Vec<Arc<[u8]>>>>,
+    /// What is held of them.
+    held: Mutex<Vec<Option<Arc<[u8]>>>>,
     remake: Option<Remake>,
 }
 
@@ -38,25 +39,37 @@ impl Derived {
         for length in lengths {
             starts.push(starts.last().copied().unwrap_or(0) + length);
         }
+        let held = held.map_or_else(|| vec![None; lengths.len()], |list| list.into_iter().map(Some).collect());
         Self { starts, held: Mutex::new(held), remake }
     }
 
     /// One of them.
     pub(super) fn get(&self, weight: &Weight) -> Result<Arc<[u8]>, String> {
-        let number = self.starts.binary_search(&weight.offset).map_err(|_| "no computed constant begins there")?;
+        const UNKNOWN: &str = "no computed constant of that place and length";
+        let number = self.number(weight).ok_or(UNKNOWN)?;
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.is_none() {
-            *held = Some(self.made_again()?);
+        if held[number].is_none() {
+            *held = self.made_again()?.into_iter().map(Some).collect();
         }
-        let bytes = held.as_ref().and_then(|list| list.get(number));
-        let bytes = bytes.filter(|bytes| bytes.len() as u64 == weight.length);
-        bytes.cloned().ok_or_else(|| "no computed constant of that number and length".into())
+        held[number].clone().ok_or_else(|| UNKNOWN.into())
     }
 
-    /// Lets go of them, if they can be computed again.
+    fn number(&self, weight: &Weight) -> Option<usize> {
+        let number = self.starts.binary_search(&weight.offset).ok()?;
+        (self.starts.get(number + 1)? - weight.offset == weight.length).then_some(number)
+    }
+
+    /// Lets go of one, if it can be computed again.
+    pub(super) fn forget(&self, weight: &Weight) {
+        if let Some(number) = self.number(weight).filter(|_| self.remake.is_some()) {
+            self.held.lock().unwrap_or_else(PoisonError::into_inner)[number] = None;
+        }
+    }
+
+    /// Lets go of all, if they can be computed again.
     pub(super) fn release(&self) {
         if self.remake.is_some() {
-            *self.held.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            self.held.lock().unwrap_or_else(PoisonError::into_inner).fill(None);
         }
     }
 
@@ -154,6 +167,11 @@ mod tests {
         assert_eq!(derived.get(&weight(0)).unwrap(), large);
         assert_eq!(derived.get(&weight(2)).unwrap(), other);
         assert_eq!(made.load(Ordering::Relaxed), 1);
+        derived.forget(&weight(0));
+        assert_eq!(derived.get(&weight(2)).unwrap(), other);
+        assert_eq!(made.load(Ordering::Relaxed), 1, "one that is forgotten is no other's loss");
+        assert_eq!(derived.get(&weight(0)).unwrap(), large);
+        assert_eq!(made.load(Ordering::Relaxed), 2);
         let wrong = Weight { offset: 5, ..weight(0) };
         assert!(derived.get(&wrong).is_err() && derived.get(&Weight { length: 1, ..weight(0) }).is_err());
     }

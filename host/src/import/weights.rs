@@ -5,7 +5,7 @@ use super::derived::{DERIVED, Derived};
 use super::grants::{ModelFiles, Source};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use sunmao_graph::{DType, Value, Weight};
+use sunmao_graph::{DType, Value, Visit, Weight};
 
 /// Weights up to here are read without a look at how much memory there is.
 const UNASKED_BYTES: u64 = 16 << 20;
@@ -114,6 +114,32 @@ impl sunmao_graph::Weights for WeightSource {
         let mut bytes: Arc<[u8]> = std::iter::repeat_n(0, weight.length as usize).collect();
         self.read_raw(weight, Arc::get_mut(&mut bytes).expect("made just now"))?;
         Ok(bytes)
+    }
+
+    fn pieces(&self, value: &Value, weight: &Weight, most: usize, visit: &mut Visit<'_>) -> Result<(), String> {
+        if weight.source == DERIVED || Encoding::from_name(&weight.encoding) != Some(Encoding::RawLe) {
+            return self.bytes(value, weight)?.chunks(most).try_for_each(visit);
+        }
+        let dtype = value.dtype.ok_or("a weight of unknown type")?;
+        let shape = value.concrete().ok_or("a weight of unknown shape")?;
+        self.check(dtype, &shape, weight)?;
+        let most = most as u64;
+        let mut buffer = vec![0; weight.length.min(most) as usize];
+        let mut done = 0;
+        while done < weight.length {
+            let length = most.min(weight.length - done);
+            let piece = &mut buffer[..length as usize];
+            self.read_raw(&Weight { offset: weight.offset + done, length, ..weight.clone() }, piece)?;
+            visit(piece)?;
+            done += length;
+        }
+        Ok(())
+    }
+
+    fn forget(&self, weight: &Weight) {
+        if weight.source == DERIVED {
+            self.derived.forget(weight);
+        }
     }
 
     fn bytes_into(&self, value: &Value, weight: &Weight, into: &mut Vec<u8>) -> Result<(), String> {

@@ -186,6 +186,33 @@ impl Mapping {
         Ok(())
     }
 
+    /// Puts fresh zeros at `at` that no other mapping sees.
+    pub fn map_own(&self, at: u64, bytes: u64) -> Result<(), MemoryError> {
+        let mut mapped = self.ranges_mut();
+        self.space.clear(at, bytes, true)?;
+        add(&mut mapped, at..at + bytes);
+        Ok(())
+    }
+
+    /// Asks for huge pages in a range of the mapping's own: what the first touch of a page costs beside clearing it is then paid once for 512 of them.
+    pub fn prefer_huge_pages(&self, at: u64, bytes: u64) -> Result<(), MemoryError> {
+        let held = self.ranges();
+        let address = self.mapped(&held, "asking for huge pages", at, bytes)?;
+        // A hint: a system without huge pages refuses it, and small ones do as well. SAFETY: the range lies inside this reservation, and its content
+        // stays what it is.
+        unsafe { libc::madvise(address.cast(), bytes as usize, libc::MADV_HUGEPAGE) };
+        Ok(())
+    }
+
+    /// Enters the pages of a mapped range into the page table at once, rather than one by one when they are first read.
+    pub fn populate(&self, at: u64, bytes: u64) -> Result<(), MemoryError> {
+        let held = self.ranges();
+        let address = self.mapped(&held, "populating a mapping", at, bytes)?;
+        // A hint, from Linux 5.14 on. SAFETY: the range lies inside this reservation, is mapped while `held` lives, and its content stays what it is.
+        unsafe { libc::madvise(address.cast(), bytes as usize, libc::MADV_POPULATE_READ) };
+        Ok(())
+    }
+
     /// Takes a range out again: nothing is accessible there.
     pub fn unmap(&self, at: u64, bytes: u64) -> Result<(), MemoryError> {
         let mut mapped = self.ranges_mut();

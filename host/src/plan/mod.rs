@@ -48,6 +48,13 @@ pub struct Plan {
     pub tuned_by: Option<Digest>,
 }
 
+impl Plan {
+    /// Whether the chip runs any of it.
+    pub fn uses_chip(&self) -> bool {
+        self.dispatches.iter().any(|dispatch| dispatch.place == Place::Chip)
+    }
+}
+
 /// Bytes that one request occupies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemoryUse {

@@ -201,7 +201,10 @@ impl Plans {
         // Room for the other segments too: they are planned again, and must not drive each other out.
         let layout = Layout::for_plan(cache.with_others(segment, memory), threads as u64)
             .or_else(|_| Layout::for_plan(memory, threads as u64))?;
-        let executor = Executor::new(Some(self.chip.plugin.clone()), threads, layout)?.keeping(self.shelf.clone());
+        // Who had a chip keeps it: plans of both kinds must not drive each other out either.
+        let has_chip = plan.uses_chip() || cache.executor.as_ref().is_some_and(|executor| executor.has_chip());
+        let plugin = has_chip.then(|| self.chip.plugin.clone());
+        let executor = Executor::new(plugin, threads, layout)?.keeping(self.shelf.clone());
         let executor = Arc::new(executor);
         cache.plans.iter_mut().for_each(Vec::clear);
         cache.executor = Some(executor.clone());
