@@ -325,11 +325,12 @@ impl Product {
     #[target_feature(enable = "avx2,fma")]
     unsafe fn tile<const R: usize>(&self, at: Addresses, opened: &Opened, row: usize, columns: Range<usize>) {
         let left = at.left.wrapping_add(row / ROWS * quads::tile_words(self.quads));
-        let mut channels = [(0, 0.0); R];
+        let (mut start, mut factors) = ([0; R], [0.0; R]);
         for r in 0..R {
             // SAFETY: rows of the product are channels of the operation, and have a sum in their tile.
             let ((bias, factor), sum) = unsafe { (opened.channel(at.channel + row + r), quads::sum(left, r)) };
-            channels[r] = (i32::wrapping_sub(bias, sum.wrapping_mul(opened.x.zero.into())), factor);
+            start[r] = i32::wrapping_sub(bias, sum.wrapping_mul(opened.x.zero.into()));
+            factors[r] = factor;
         }
         let none = _mm256_setzero_si256();
         let mut panel = at.right.cast_const();
@@ -339,15 +340,15 @@ impl Product {
             // SAFETY: tile and panel are packed; rows and columns are the results'.
             unsafe {
                 if count > LANES {
-                    let sums = quads::multiply::<R, 2>(self.quads, left, panel);
+                    let sums = quads::multiply::<R, 2>(self.quads, left, panel, start);
                     for r in 0..R {
-                        let bytes = opened.target.bytes(sums[r], channels[r].0, channels[r].1);
+                        let bytes = opened.target.bytes(sums[r], factors[r]);
                         finish::store(results.add(r * self.columns), bytes, count);
                     }
                 } else {
-                    let sums = quads::multiply::<R, 1>(self.quads, left, panel);
+                    let sums = quads::multiply::<R, 1>(self.quads, left, panel, start);
                     for r in 0..R {
-                        let bytes = opened.target.bytes([sums[r][0], none], channels[r].0, channels[r].1);
+                        let bytes = opened.target.bytes([sums[r][0], none], factors[r]);
                         let word = _mm_cvtsi128_si64(bytes) as u64;
                         finish::store_word(results.add(r * self.columns), word, count);
                     }

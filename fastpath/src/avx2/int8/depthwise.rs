@@ -113,6 +113,7 @@ impl Bands {
             // What lies behind the last output's last tap is not read.
             let count = end.min(self.phase - BYTES).saturating_sub(first);
             let column = (remainder + first * stride).wrapping_sub(wide.pad);
+            let inside = [lanes::first(count % BYTES), lanes::first((count % BYTES).saturating_sub(LANES))];
             for row in (0..self.input_rows(rows.len())).step_by(self.step) {
                 let mut sources = [Stretch { from: padding, room: self.padding() }; 2];
                 for i in 0..2 {
@@ -124,7 +125,7 @@ impl Bands {
                 }
                 let to = workspace.wrapping_add((row * stride + remainder) * self.phase + first);
                 // SAFETY: row and remainder have `phase` words, of which `count` come from inside the rows of the plane.
-                unsafe { widen::<S>(sources, stride, less, to, count) };
+                unsafe { widen::<S>(sources, stride, less, to, count, inside) };
             }
         }
     }
@@ -142,56 +143,87 @@ impl Bands {
         weights: *const i32,
         results: *mut u8,
         opened: &Opened,
+        channel: (i32, f32),
+    ) {
+        // SAFETY: the caller's promise, with the vectors of a row as a constant.
+        unsafe {
+            match self.window.wide.output.div_ceil(LANES) {
+                1 => self.compute_by::<1>(workspace, rows, weights, results, opened, channel),
+                2 => self.compute_by::<2>(workspace, rows, weights, results, opened, channel),
+                _ => self.compute_by::<ACROSS>(workspace, rows, weights, results, opened, channel),
+            }
+        }
+    }
+
+    /// The same, by blocks of `V` vectors of a row and as many rows as fit [`ACROSS`].
+    ///
+    /// # Safety
+    /// As for [`Bands::compute`]; rows have `V` vectors, or `V` is [`ACROSS`].
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn compute_by<const V: usize>(
+        &self,
+        workspace: *const i32,
+        rows: usize,
+        weights: *const i32,
+        results: *mut u8,
+        opened: &Opened,
         (bias, factor): (i32, f32),
     ) {
         let Sliding { high, wide } = self.window;
         let pitch = high.stride * wide.stride * self.phase;
-        let (mut row, mut column) = (0, 0);
-        while row < rows {
-            let (mut from, mut to) = ([workspace; ACROSS], [(results, 0); ACROSS]);
-            let mut across = 0;
-            while across < ACROSS && row < rows {
-                from[across] = workspace.wrapping_add(row * pitch + column);
-                to[across] = (results.wrapping_add(row * wide.output + column), LANES.min(wide.output - column));
-                across += 1;
-                column += LANES;
-                if column >= wide.output {
-                    (row, column) = (row + 1, 0);
-                }
-            }
-            // SAFETY: the band holds every tap of every whole vector of a row; results are stored where they belong, and no more than there are.
-            unsafe {
-                let sums = match across {
-                    1 => self.sum::<1>(from, weights),
-                    2 => self.sum::<2>(from, weights),
-                    3 => self.sum::<3>(from, weights),
-                    _ => self.sum::<4>(from, weights),
-                };
-                for half in 0..across.div_ceil(2) {
-                    let bytes = opened.target.bytes([sums[2 * half], sums[2 * half + 1]], bias, factor);
-                    let words = [_mm_cvtsi128_si64(bytes), _mm_extract_epi64::<1>(bytes)];
-                    for (word, (to, count)) in words.into_iter().zip(&to[2 * half..]) {
-                        finish::store_word(*to, word as u64, *count);
+        for row in (0..rows).step_by(ACROSS / V) {
+            let tall = (ACROSS / V).min(rows - row);
+            for column in (0..wide.output).step_by(V * LANES) {
+                let across = V.min((wide.output - column).div_ceil(LANES));
+                let from = workspace.wrapping_add(row * pitch + column);
+                let to = results.wrapping_add(row * wide.output + column);
+                // SAFETY: the band holds every tap of every whole vector of a row; results are stored where they belong, and no more than there are.
+                unsafe {
+                    let sums = match tall * across {
+                        1 => self.sum::<1, V>(from, pitch, weights, bias),
+                        2 => self.sum::<2, V>(from, pitch, weights, bias),
+                        3 => self.sum::<3, V>(from, pitch, weights, bias),
+                        _ => self.sum::<4, V>(from, pitch, weights, bias),
+                    };
+                    for half in 0..(tall * across).div_ceil(2) {
+                        let bytes = opened.target.bytes([sums[2 * half], sums[2 * half + 1]], factor);
+                        if V == 1 {
+                            let words = [_mm_cvtsi128_si64(bytes), _mm_extract_epi64::<1>(bytes)];
+                            finish::store_word(to.add(2 * half * wide.output), words[0] as u64, wide.output);
+                            if 2 * half + 1 < tall {
+                                finish::store_word(to.add((2 * half + 1) * wide.output), words[1] as u64, wide.output);
+                            }
+                        } else {
+                            let (row, ahead) = (2 * half / V, 2 * half % V * LANES);
+                            finish::store(to.add(row * wide.output + ahead), bytes, wide.output - column - ahead);
+                        }
                     }
                 }
             }
         }
     }
 
-    /// The sums of `C` vectors.
+    /// The sums of `C` vectors, `V` of them neighbours in a row, on top of the bias.
     ///
     /// # Safety
-    /// The CPU has AVX2 and FMA; every pair of taps of the first `C` vectors is readable; `weights` holds a word for each pair.
+    /// The CPU has AVX2 and FMA; every pair of taps of the vectors is readable; `weights` holds a word for each pair.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn sum<const C: usize>(&self, from: [*const i32; ACROSS], weights: *const i32) -> [__m256i; ACROSS] {
-        let mut sums = [_mm256_setzero_si256(); ACROSS];
+    unsafe fn sum<const C: usize, const V: usize>(
+        &self,
+        from: *const i32,
+        pitch: usize,
+        weights: *const i32,
+        bias: i32,
+    ) -> [__m256i; ACROSS] {
+        let mut sums = [_mm256_set1_epi32(bias); ACROSS];
         for (pair, &place) in self.pairs.iter().enumerate() {
             // SAFETY: the caller's promise.
             unsafe {
                 let weight = _mm256_set1_epi32(weights.add(pair).read());
                 for c in 0..C {
-                    let x = _mm256_loadu_si256(from[c].add(place).cast());
+                    let x = _mm256_loadu_si256(from.add(place + c / V * pitch + c % V * LANES).cast());
                     sums[c] = _mm256_add_epi32(sums[c], _mm256_madd_epi16(weight, x));
                 }
             }
@@ -212,31 +244,55 @@ struct Stretch {
     room: usize,
 }
 
-/// Writes `count` words of two rows: every `stride`-th byte. Up to [`BYTES`] words more become zero. `S` is the stride, or 0 for any.
+/// Writes `count` words of two rows: every `stride`-th byte. Up to [`BYTES`] words more become zero: `inside` are the places of the last block that do
+/// not. `S` is the stride, or 0 for any.
 ///
 /// # Safety
 /// The CPU has AVX2 and FMA; the stretches are readable, and each has more than `(count - 1) * stride` bytes; `count + BYTES` words are writable at
 /// `to`.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn widen<const S: usize>(rows: [Stretch; 2], stride: usize, less: Less, to: *mut i32, count: usize) {
-    let flip = _mm_set1_epi8(less.flip as i8);
-    let zero = _mm256_set1_epi16(i16::from(less.zero));
-    for at in (0..count).step_by(BYTES) {
-        let mut bytes = [flip; 2];
-        for i in 0..2 {
-            // SAFETY: byte `at * stride` is readable for `at < count`, and no more than what is left is read.
-            let row = unsafe { every::<S>(rows[i].from.add(at * stride), rows[i].room - at * stride, stride) };
-            bytes[i] = _mm_xor_si128(row, flip);
+unsafe fn widen<const S: usize>(
+    rows: [Stretch; 2],
+    stride: usize,
+    less: Less,
+    to: *mut i32,
+    count: usize,
+    inside: [__m256i; 2],
+) {
+    let whole = count / BYTES * BYTES;
+    // SAFETY: byte `at * stride` is readable for `at < count`; sixteen words from there on are in the room that the caller made.
+    unsafe {
+        for at in (0..whole).step_by(BYTES) {
+            let words = words::<S>(rows, at, stride, less);
+            _mm256_storeu_si256(to.add(at).cast(), words[0]);
+            _mm256_storeu_si256(to.add(at + LANES).cast(), words[1]);
         }
-        let mixed = [_mm_unpacklo_epi8(bytes[0], bytes[1]), _mm_unpackhi_epi8(bytes[0], bytes[1])];
-        for half in 0..2 {
-            let words = _mm256_sub_epi16(_mm256_cvtepu8_epi16(mixed[half]), zero);
-            let inside = lanes::first((count - at).saturating_sub(half * LANES));
-            // SAFETY: eight of sixteen words from `at < count` on, which the caller made room for.
-            unsafe { _mm256_storeu_si256(to.add(at + half * LANES).cast(), _mm256_and_si256(words, inside)) };
+        if whole < count {
+            let words = words::<S>(rows, whole, stride, less);
+            _mm256_storeu_si256(to.add(whole).cast(), _mm256_and_si256(words[0], inside[0]));
+            _mm256_storeu_si256(to.add(whole + LANES).cast(), _mm256_and_si256(words[1], inside[1]));
         }
     }
+}
+
+/// Sixteen words of two rows from place `at` on.
+///
+/// # Safety
+/// The CPU has AVX2 and FMA; the stretches are readable, and byte `at * stride` is inside each.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn words<const S: usize>(rows: [Stretch; 2], at: usize, stride: usize, less: Less) -> [__m256i; 2] {
+    let flip = _mm_set1_epi8(less.flip as i8);
+    let zero = _mm256_set1_epi16(i16::from(less.zero));
+    let mut bytes = [flip; 2];
+    for i in 0..2 {
+        // SAFETY: no more than what is left is read.
+        let row = unsafe { every::<S>(rows[i].from.add(at * stride), rows[i].room - at * stride, stride) };
+        bytes[i] = _mm_xor_si128(row, flip);
+    }
+    let mixed = [_mm_unpacklo_epi8(bytes[0], bytes[1]), _mm_unpackhi_epi8(bytes[0], bytes[1])];
+    [_mm256_sub_epi16(_mm256_cvtepu8_epi16(mixed[0]), zero), _mm256_sub_epi16(_mm256_cvtepu8_epi16(mixed[1]), zero)]
 }
 
 /// Sixteen bytes, every `stride`-th one; those beyond the `room` bytes that there are hold nothing of use. `S` is the stride, or 0 for any.

@@ -17,13 +17,12 @@ pub(crate) struct Target {
 const LIMIT: f32 = (1 << 30) as f32;
 
 impl Target {
-    /// Sixteen sums of one row as bytes: `bias` is added to each (and wraps), and then each is multiplied by `factor`.
+    /// Sixteen sums of one row, with their bias, as bytes: each is multiplied by `factor`.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    pub(crate) fn bytes(&self, sums: [__m256i; 2], bias: i32, factor: f32) -> __m128i {
-        let (bias, factor) = (_mm256_set1_epi32(bias), _mm256_set1_ps(factor));
-        let low = scaled(_mm256_add_epi32(sums[0], bias), factor);
-        self.saturate([low, scaled(_mm256_add_epi32(sums[1], bias), factor)])
+    pub(crate) fn bytes(&self, sums: [__m256i; 2], factor: f32) -> __m128i {
+        let factor = _mm256_set1_ps(factor);
+        self.saturate([scaled(sums[0], factor), scaled(sums[1], factor)])
     }
 
     /// Sixteen rounded numbers as bytes behind the zero point.

@@ -90,7 +90,7 @@ pub(crate) unsafe fn sum(tile: *const i32, r: usize) -> i32 {
     unsafe { tile.add(1 + r).read() }
 }
 
-/// The sums of `R` rows of a tile and `C` vectors of columns of a panel.
+/// The sums of `R` rows of a tile and `C` vectors of columns of a panel, on top of a number for each row.
 ///
 /// # Safety
 /// The CPU has AVX2 and FMA; a packed tile and a panel of `quads` quads are readable; `R` and `C` are at most the rows, and the vectors of columns, of a
@@ -101,8 +101,12 @@ pub(crate) unsafe fn multiply<const R: usize, const C: usize>(
     quads: usize,
     tile: *const i32,
     panel: *const u8,
+    start: [i32; R],
 ) -> [[__m256i; C]; R] {
     let mut sums = [[_mm256_setzero_si256(); C]; R];
+    for r in 0..R {
+        sums[r] = [_mm256_set1_epi32(start[r]); C];
+    }
     let ones = _mm256_set1_epi16(1);
     // SAFETY: the tile begins with the number of its narrow quads, and holds as many from the front and the others from the end; each names a place
     // inside the panel.

@@ -268,14 +268,15 @@ impl Tiles {
             for x in 0..2 {
                 let down = fold([across[0][x], across[1][x], across[2][x], across[3][x]]);
                 for y in 0..2 {
-                    outputs[2 * y + x][half] = _mm256_srai_epi32::<2>(down[y]);
+                    let sums = _mm256_srai_epi32::<2>(down[y]);
+                    outputs[2 * y + x][half] = _mm256_add_epi32(sums, _mm256_set1_epi32(bias));
                 }
             }
         }
         let wide = self.inputs.window.wide.output;
         for y in 0..2 {
-            let left = opened.target.bytes(outputs[2 * y], bias, factor);
-            let right = opened.target.bytes(outputs[2 * y + 1], bias, factor);
+            let left = opened.target.bytes(outputs[2 * y], factor);
+            let right = opened.target.bytes(outputs[2 * y + 1], factor);
             let mut line = [0u8; 2 * COLUMNS];
             // SAFETY: `line` holds 32 bytes. Tiles of one row are neighbours; of the last one in a row and of the last row only what the plane has
             // is stored.
