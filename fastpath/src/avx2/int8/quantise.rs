@@ -41,16 +41,36 @@ fn is_plain(request: Request<'_>) -> bool {
 
 fn quantise(token: Avx2, request: Request<'_>) -> Option<Box<dyn Kernel>> {
     let (x, y) = (request.input(0)?, Bytes::output(request)?);
+    let fits = x == y.shape && is_plain(request);
+    if fits { affine::<f32, u8>(token, request, &y, 0.4, to_bytes) } else { None }
+}
+
+fn dequantise(token: Avx2, request: Request<'_>) -> Option<Box<dyn Kernel>> {
+    let (x, y) = (Bytes::input(request, 0)?, request.output()?);
+    let fits = x.shape == y && is_plain(request);
+    if fits { affine::<u8, f32>(token, request, &x, 0.2, to_floats) } else { None }
+}
+
+/// Converts so many elements: from, scale, what bytes are, to, how many.
+type Convert<X, Y> = unsafe fn(*const X, f32, Target, *mut Y, usize);
+
+/// The kernel of an operation with one scale and perhaps a zero point, both of them those of `bytes`, which takes `ns` an element.
+fn affine<X: Element + Send + Sync, Y: Element + Send + Sync>(
+    token: Avx2,
+    request: Request<'_>,
+    bytes: &Bytes,
+    ns: f64,
+    convert: Convert<X, Y>,
+) -> Option<Box<dyn Kernel>> {
     let has_zero = request.operand(2).is_some();
-    if x != y.shape || !is_plain(request) || (has_zero && !y.has_zero(request, 2)) {
+    if has_zero && !bytes.has_zero(request, 2) {
         return None;
     }
-    let elements = count(&x);
-    let flip = y.flip;
-    Some(kernel(needs(elements as f64 * 0.4, elements.div_ceil(GRANULE)), None, move |bindings| {
-        let (x, scale) = (bindings.input::<f32>(0)?, bindings.input::<f32>(1)?);
+    let (elements, flip) = (count(&bytes.shape), bytes.flip);
+    Some(kernel(needs(elements as f64 * ns, elements.div_ceil(GRANULE)), None, move |bindings| {
+        let (x, scale) = (bindings.input_bits::<X>(0)?, bindings.input::<f32>(1)?);
         let zero = if has_zero { Some(bindings.input_bits::<u8>(2)?) } else { None };
-        let y = bindings.output_bits::<u8>(0)?;
+        let y = bindings.output_bits::<Y>(0)?;
         Ok(Box::new(move |call: &Call| {
             let zero = zero.as_ref().map_or(0, |zero| call.read(zero).get(0)) ^ flip;
             let scale = call.read(&scale).get(0);
@@ -58,7 +78,7 @@ fn quantise(token: Avx2, request: Request<'_>) -> Option<Box<dyn Kernel>> {
             let (x, y) = (call.read(&x).as_ptr(), call.write(&y).as_mut_ptr());
             let _proof: Avx2 = token;
             // SAFETY: the token proves AVX2 and FMA; both tensors have `elements` elements, and shares are disjoint.
-            unsafe { to_bytes(x.add(share.start), scale, Target { zero, flip }, y.add(share.start), share.len()) };
+            unsafe { convert(x.add(share.start), scale, Target { zero, flip }, y.add(share.start), share.len()) };
             Ok(())
         }))
     }))
@@ -102,39 +122,14 @@ unsafe fn to_bytes(from: *const f32, scale: f32, target: Target, to: *mut u8, le
     }
 }
 
-fn dequantise(token: Avx2, request: Request<'_>) -> Option<Box<dyn Kernel>> {
-    let (x, y) = (Bytes::input(request, 0)?, request.output()?);
-    let has_zero = request.operand(2).is_some();
-    if x.shape != y || !is_plain(request) || (has_zero && !x.has_zero(request, 2)) {
-        return None;
-    }
-    let elements = count(&y);
-    let flip = x.flip;
-    Some(kernel(needs(elements as f64 * 0.2, elements.div_ceil(GRANULE)), None, move |bindings| {
-        let (x, scale) = (bindings.input_bits::<u8>(0)?, bindings.input::<f32>(1)?);
-        let zero = if has_zero { Some(bindings.input_bits::<u8>(2)?) } else { None };
-        let y = bindings.output::<f32>(0)?;
-        Ok(Box::new(move |call: &Call| {
-            let zero = zero.as_ref().map_or(0, |zero| call.read(zero).get(0)) ^ flip;
-            let scale = call.read(&scale).get(0);
-            let share = call.share(elements, GRANULE);
-            let (x, y) = (call.read(&x).as_ptr(), call.write(&y).as_mut_ptr());
-            let _proof: Avx2 = token;
-            // SAFETY: the token proves AVX2 and FMA; both tensors have `elements` elements, and shares are disjoint.
-            unsafe { to_floats(x.add(share.start), flip, zero, scale, y.add(share.start), share.len()) };
-            Ok(())
-        }))
-    }))
-}
-
 /// Writes each of `len` bytes, less the zero point, times the scale.
 ///
 /// # Safety
 /// The CPU has AVX2 and FMA; `len` bytes are readable at `from` and `len` floats writable at `to`.
 #[target_feature(enable = "avx2,fma")]
-unsafe fn to_floats(from: *const u8, flip: u8, zero: u8, scale: f32, to: *mut f32, len: usize) {
-    let (scale, zero) = (_mm256_set1_ps(scale), _mm256_set1_epi32(i32::from(zero)));
-    let flip = _mm_set1_epi8(flip as i8);
+unsafe fn to_floats(from: *const u8, scale: f32, source: Target, to: *mut f32, len: usize) {
+    let (scale, zero) = (_mm256_set1_ps(scale), _mm256_set1_epi32(i32::from(source.zero)));
+    let flip = _mm_set1_epi8(source.flip as i8);
     for at in (0..len).step_by(STEP) {
         let rest = len - at;
         // SAFETY: no more than what is left is read and written.
