@@ -1,15 +1,17 @@
-//! Times the convolutions of well-known models one by one on one thread, and compares each with the peak of the machine's multiply-adds.
+//! Times the convolutions and products of well-known models one by one, and compares each with the peak of the machine's multiply-adds on one thread.
 //!
-//! `cargo run --release -p sunmao-fastpath --example layers [NAME]` measures the layers whose name begins with `NAME`. A convolution that needs fewer
-//! multiplications than its plain sum may lie above the peak. With `int8 NAME`, the layers are quantised ones.
+//! `cargo run --release -p sunmao-fastpath --example layers [NAME [IMAGES [THREADS]]]` measures the layers whose name begins with `NAME`, or with
+//! `NAME/NUMBER` one of them. A convolution that needs fewer multiplications than its plain sum may lie above the peak. With `int8 NAME`, the layers are
+//! quantised ones.
 
 mod quantised;
+mod timing;
 
 use std::time::Instant;
-use sunmao_plugin_sdk::abi::{Attribute, EpilogueStep, Kv, Operand, Operation, View};
-use sunmao_plugin_sdk::{Call, Reader, Writer, check_views};
+use sunmao_plugin_sdk::abi::{Attribute, EpilogueStep, Kv, Operand, Operation};
+use timing::Times;
 
-/// A convolution with bias and Relu, and how often its model has it.
+/// A convolution with bias and Relu, or a matrix product, and how often its model has it.
 struct Layer {
     name: &'static str,
     count: usize,
@@ -17,7 +19,9 @@ struct Layer {
     groups: usize,
     inputs: usize,
     outputs: usize,
+    /// Of a plane; of a product, one and its rows.
     size: [usize; 2],
+    /// 0 for a product of `size` rows with a matrix of `inputs` rows and `outputs` columns.
     kernel: usize,
     stride: usize,
     /// Adds a second tensor before the Relu.
@@ -68,6 +72,10 @@ const fn depthwise(
         stride,
         ..PLAIN
     }
+}
+
+const fn product(name: &'static str, count: usize, rows: usize, depth: usize, columns: usize) -> Layer {
+    Layer { name, count, inputs: depth, outputs: columns, size: [1, rows], kernel: 0, ..PLAIN }
 }
 
 const LAYERS: &[Layer] = &[
@@ -151,8 +159,14 @@ const LAYERS: &[Layer] = &[
     dense("ppocrv5_det", 1, 96, 24, 60, 3, 1),
     Layer { size: [172, 264], ..dense("basic_pitch", 1, 8, 8, 0, 5, 1) },
     Layer { size: [172, 88], ..dense("basic_pitch", 1, 32, 1, 0, 7, 1) },
-    // A matrix product: 1024 x 1024 x 1024.
-    dense("gemm", 1, 1024, 1024, 32, 1, 1),
+];
+
+const PRODUCTS: &[Layer] = &[
+    product("minilm", 24, 128, 384, 384),
+    product("minilm", 6, 128, 384, 1536),
+    product("minilm", 6, 128, 1536, 384),
+    product("classifier", 1, 1, 1280, 1000),
+    product("gemm", 1, 1024, 1024, 1024),
 ];
 
 const F32: u16 = 1;
@@ -179,6 +193,9 @@ fn operand(shape: &[usize], constant: bool) -> Option<Operand> {
 
 impl Layer {
     fn output(&self) -> [usize; 2] {
+        if self.kernel == 0 {
+            return self.size;
+        }
         self.size.map(|size| (size + self.kernel / 2 * 2 - self.kernel) / self.stride + 1)
     }
 
@@ -196,7 +213,23 @@ impl Layer {
         ]
     }
 
+    fn product(&self) -> Operation {
+        let rows = self.images * self.size[1];
+        Operation {
+            op: "MatMul".into(),
+            revision: 13,
+            attributes: Vec::new(),
+            inputs: vec![operand(&[rows, self.inputs], false), operand(&[self.inputs, self.outputs], true)],
+            outputs: vec![operand(&[rows, self.outputs], false)],
+            epilogue: Vec::new(),
+            ext: Vec::new(),
+        }
+    }
+
     fn operation(&self) -> Operation {
+        if self.kernel == 0 {
+            return self.product();
+        }
         let [high, wide] = self.output();
         let y = [self.images, self.outputs, high, wide];
         let step = |op: &str, input| EpilogueStep { op: op.into(), input, attributes: Vec::new() };
@@ -224,67 +257,9 @@ impl Layer {
 
     fn operations(&self) -> f64 {
         let [high, wide] = self.output();
-        let taps = self.inputs / self.groups * self.kernel * self.kernel;
+        let taps = self.inputs / self.groups * self.kernel.max(1).pow(2);
         2.0 * (self.images * self.outputs * high * wide * taps) as f64
     }
-}
-
-/// Whole cache lines, so that the arena's start is aligned as a mapping's is.
-#[repr(align(64))]
-#[derive(Clone, Copy)]
-struct Line {
-    _floats: [f32; 16],
-}
-
-/// Seconds of the fastest run on one thread: the machine may have other work, which only ever slows a run down.
-fn time(operation: &Operation) -> Result<f64, String> {
-    let kernel = sunmao_fastpath::prepare(operation).ok_or("no fast path on this machine")?;
-    let kernel = kernel.map_err(|error| error.to_string())?;
-    let needs = kernel.requirements();
-    let (mut views, mut end) = (Vec::new(), 0);
-    let mut place = |floats: usize| {
-        let at: usize = end;
-        end = (at + floats).next_multiple_of(16);
-        at
-    };
-    for (index, operand) in operation.inputs.iter().chain(&operation.outputs).enumerate() {
-        let operand = operand.as_ref().ok_or("an operand is missing")?;
-        let packed = needs.packed.iter().find(|packed| packed.input as usize == index);
-        let (dtype, shape) = packed.map_or((operand.dtype, operand.shape.clone()), |packed| (U8, vec![packed.bytes]));
-        let bytes = shape.iter().map(|&d| d as usize).product::<usize>() * width(dtype);
-        let at = place(bytes.div_ceil(4));
-        let offset = (at * 4) as u32;
-        views.push(View { offset, slotted: true, dtype, shape, strides: Vec::new(), layout: 0 });
-    }
-    let workspace = place(needs.workspace as usize / 4 + 16);
-    let mut arena = vec![Line { _floats: [0.01; 16] }; end.div_ceil(16) + 1];
-    let memory: *mut u8 = arena.as_mut_ptr().cast();
-    for packed in &needs.packed {
-        let operand = operation.inputs[packed.input as usize].as_ref().ok_or("packs nothing")?;
-        let mut plain = vec![0u8; operand.shape.iter().map(|&d| d as usize).product::<usize>() * width(operand.dtype)];
-        if operand.dtype == I8 {
-            quantised::bell(&mut plain);
-        }
-        let mut form = vec![0u8; packed.bytes as usize];
-        kernel.pack(packed.input, Reader::of(&plain), Writer::of(&mut form)).map_err(|error| error.to_string())?;
-        let at = views[packed.input as usize].offset as usize;
-        // SAFETY: `place` made room for the packed form inside the arena.
-        unsafe { std::ptr::copy_nonoverlapping(form.as_ptr(), memory.add(at), form.len()) };
-    }
-    let bindings = check_views(operation, &needs.packed, &needs.in_place, &views, 0..(end * 4) as u64, 64)
-        .map_err(|error| error.to_string())?;
-    let dispatch = kernel.bind(&bindings).map_err(|error| error.to_string())?;
-    // SAFETY: the views were checked against the arena, which outlives the call; the workspace lies inside it, apart.
-    let call = unsafe { Call::new(memory, 0, (workspace * 4) as u32, needs.workspace, 0, 1) };
-    let (mut fastest, mut runs) = (f64::INFINITY, 0);
-    let start = Instant::now();
-    while start.elapsed().as_secs_f64() < 0.15 || runs < 5 {
-        let start = Instant::now();
-        dispatch.run(&call).map_err(|error| error.to_string())?;
-        fastest = fastest.min(start.elapsed().as_secs_f64());
-        runs += 1;
-    }
-    Ok(fastest)
 }
 
 /// Floating-point operations in a second of multiply-adds that wait for nothing.
@@ -324,29 +299,43 @@ fn peak() -> Option<f64> {
 
 fn main() -> Result<(), String> {
     let mut words = std::env::args().skip(1).peekable();
-    let quantised = words.next_if(|word| word == "int8").is_some();
+    let is_quantised = words.next_if(|word| word == "int8").is_some();
     let wanted = words.next().unwrap_or_default();
+    let number = |word: Option<&str>| word.map(|word| word.parse::<usize>()).transpose().map_err(|e| e.to_string());
+    let images = number(words.next().as_deref())?;
+    let threads = number(words.next().as_deref())?.unwrap_or(1).max(1);
+    let (wanted, one) = match wanted.split_once('/') {
+        Some((name, one)) => (name, number(Some(one))?),
+        None => (wanted.as_str(), None),
+    };
     let peak = peak().ok_or("this machine has no fast paths")?;
     println!("peak {:.1} GFLOP/s", peak / 1e9);
-    let mut totals = Vec::<(&str, f64)>::new();
-    let products = if quantised { quantised::PRODUCTS } else { &[] };
-    for layer in LAYERS.iter().chain(products).filter(|layer| layer.name.starts_with(&wanted)) {
-        let seconds = time(&if quantised { quantised::operation(layer) } else { layer.operation() })?;
-        let speed = layer.operations() / seconds;
+    let mut totals = Vec::<(&str, Times)>::new();
+    let products = if is_quantised { quantised::PRODUCTS } else { PRODUCTS };
+    let of_that_name = LAYERS.iter().chain(products).filter(|layer| layer.name.starts_with(wanted)).enumerate();
+    for (_, layer) in of_that_name.filter(|(at, _)| one.is_none_or(|one| one == *at)) {
+        let layer = Layer { images: images.unwrap_or(layer.images), ..*layer };
+        let operation = if is_quantised { quantised::operation(&layer) } else { layer.operation() };
+        let times = timing::time(&operation, threads)?;
+        let speed = layer.operations() / times.fastest;
         let Layer { name, count, images, groups, inputs, outputs, size: [high, wide], kernel, stride, .. } = layer;
         println!(
-            "{name:12} {count:2} x {images} x {inputs:4} -> {outputs:4} {high:3} x {wide:3} kernel {kernel} stride {stride} groups {groups:3}: {:8.3} ms {:6.1} GFLOP/s {:5.1} %",
-            seconds * 1e3,
+            "{name:12} {count:2} x {images} x {inputs:4} -> {outputs:4} {high:3} x {wide:3} kernel {kernel} stride {stride} groups {groups:3}: {:8.3} ms (middle {:8.3}) {:6.1} GFLOP/s {:5.1} %",
+            times.fastest * 1e3,
+            times.middle * 1e3,
             speed / 1e9,
             100.0 * speed / peak
         );
-        match totals.last_mut().filter(|(last, _)| last == name) {
-            Some((_, total)) => *total += seconds * *count as f64,
-            None => totals.push((name, seconds * *count as f64)),
+        if totals.last().is_none_or(|(last, _)| *last != name) {
+            totals.push((name, Times { fastest: 0.0, middle: 0.0 }));
+        }
+        if let Some((_, total)) = totals.last_mut() {
+            total.fastest += times.fastest * count as f64;
+            total.middle += times.middle * count as f64;
         }
     }
     for (name, total) in totals {
-        println!("{name:12} {:.2} ms in these layers", total * 1e3);
+        println!("{name:12} {:.2} ms in these layers (middle {:.2})", total.fastest * 1e3, total.middle * 1e3);
     }
     Ok(())
 }

@@ -3,15 +3,18 @@
 //! The sum of a result is split at fixed places along the depth; within a block it runs in order, and the blocks are added in order. Neither depends
 //! on how the work is shared out.
 
+mod sweep;
+
 use super::blocks::Panels;
 use super::lanes::LANES;
-use super::micro::{self, COLUMNS, Left, ROWS, Right, Tile};
+use super::micro::{COLUMNS, Left, ROWS, Right};
 use super::pack::{self, Matrix};
 use super::patches::Patches;
 use super::steps::Steps;
 use crate::settle::WORKSPACE_FLOATS;
 use std::ops::Range;
 use sunmao_plugin_sdk::Call;
+use sweep::Sweep;
 
 /// Longest block along the depth: a panel of the right side and a tile of the left one then share a first-level cache of 32 KiB.
 const DEPTH_MAX: usize = 320;
@@ -27,9 +30,6 @@ const COLUMNS_MAX: usize = 1024;
 const COLUMNS_WORTH_PACKING: usize = 512;
 /// With at most this many rows, a right side that lies well is read where it is.
 const ROWS_NOT_WORTH_PACKING: usize = 2 * ROWS;
-/// Floats of panels of the right side that one tile of the left side meets before the next tile does: they stay in a first-level cache, and results are
-/// written in longer stretches of their rows.
-const NEAR_FLOATS: usize = 5 * 1024;
 /// Rows that lie a multiple of this apart compete for the same places of the cache.
 const PAGE_FLOATS: usize = 1024;
 
@@ -259,58 +259,36 @@ impl Product {
         let (right_floats, _) = self.workspace_parts();
         let left_space = at.workspace.wrapping_add(right_floats);
         let height = self.block_rows();
+        let by_tiles = self.packs_by_tiles(&part);
         for column in part.columns.clone().step_by(width) {
             let columns = column..part.columns.end.min(column + width);
             let mut k = 0;
             loop {
                 let depth = self.block.min(self.depth - k);
                 let last = k + depth == self.depth;
-                let near = (NEAR_FLOATS / depth.max(1) / COLUMNS).max(1) * COLUMNS;
                 // SAFETY: the caller's promise; columns and the block of the depth are the product's. The workspace holds a block of each side.
                 unsafe {
-                    self.prepare_right(&at, k, depth, &columns);
+                    self.prepare_right(&at, k, depth, &columns, by_tiles);
                     for row in part.rows.clone().step_by(height) {
                         let rows = row..part.rows.end.min(row + height);
                         if let (true, LeftForm::Strided { row: row_step, step }) = (self.packs_left, self.left) {
                             let from = Matrix { start: at.left, row_step, column_step: step };
                             pack::left(from.at(row, k), rows.len(), depth, left_space);
                         }
-                        for first in columns.clone().step_by(near) {
-                            for tile in rows.clone().step_by(ROWS) {
-                                let left = self.left_tile(&at, left_space, k, depth, &rows, tile);
-                                let mut finish = finish;
-                                if !finish.row_bias.is_null() {
-                                    finish.row_bias = finish.row_bias.add(tile);
-                                }
-                                for panel in (first..columns.end.min(first + near)).step_by(COLUMNS) {
-                                    let right = self.right_panel(&at, k, depth, &columns, panel);
-                                    let place = tile * self.columns + panel;
-                                    let mut finish = finish;
-                                    if !finish.column_bias.is_null() {
-                                        finish.column_bias = finish.column_bias.add(panel);
-                                    }
-                                    if !finish.addend.is_null() {
-                                        finish.addend = finish.addend.add(at.flat + place);
-                                    }
-                                    let into = Tile {
-                                        start: at.results.add(place),
-                                        stride: self.columns,
-                                        rows: ROWS.min(rows.end - tile),
-                                        columns: COLUMNS.min(columns.end - panel),
-                                        accumulate: k > 0,
-                                    };
-                                    micro::multiply(depth, left, right, into, last.then_some(&finish));
-                                }
-                            }
-                            if last && !steps.is_empty() {
-                                // While the results are in a near cache.
-                                let len = near.min(columns.end - first);
-                                for row in rows.clone() {
-                                    let place = row * self.columns + first;
-                                    steps.apply(at.results.add(place), len, at.row + row, first, at.flat + place);
-                                }
-                            }
-                        }
+                        let sweep = Sweep {
+                            product: self,
+                            at: &at,
+                            left: left_space,
+                            k,
+                            depth,
+                            rows,
+                            columns: columns.clone(),
+                            is_first: row == part.rows.start,
+                            packs: by_tiles && row == part.rows.start,
+                            finish: last.then_some(&finish),
+                            steps: &steps,
+                        };
+                        sweep.run();
                     }
                 }
                 k += depth;
@@ -321,13 +299,20 @@ impl Product {
         }
     }
 
-    /// Packs what the block of the right side needs packed.
+    /// Whether the first tile of the left side packs the panels of the right one while it multiplies them.
+    fn packs_by_tiles(&self, part: &Part) -> bool {
+        let left_is_packed = self.packs_left || matches!(self.left, LeftForm::Packed);
+        let in_order = matches!(self.right, RightForm::Strided { column: 1, .. });
+        self.packs_right && in_order && left_is_packed && part.rows.len() >= ROWS
+    }
+
+    /// Packs what the block of the right side needs packed, and no tile packs: all of it, or the last panel, where that is not whole.
     ///
     /// # Safety
     /// As for [`Product::run`].
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn prepare_right(&self, at: &Addresses<'_>, k: usize, depth: usize, columns: &Range<usize>) {
+    unsafe fn prepare_right(&self, at: &Addresses<'_>, k: usize, depth: usize, columns: &Range<usize>, by_tiles: bool) {
         // SAFETY: rows `k..k + depth` and `columns` are the right side's; the workspace begins with room for the block, or for one panel where only
         // the last one is packed.
         unsafe {
@@ -341,11 +326,13 @@ impl Product {
                 }
                 RightForm::Strided { step, column } => {
                     let from = Matrix { start: at.right, row_step: step, column_step: column };
-                    if self.packs_right {
+                    let whole = columns.len() / COLUMNS * COLUMNS;
+                    let (before, rest) = (columns.start + whole, columns.len() - whole);
+                    if self.packs_right && !by_tiles {
                         pack::right(from.at(k, columns.start), depth, columns.len(), at.workspace);
-                    } else if !columns.len().is_multiple_of(COLUMNS) {
-                        let whole = columns.len() / COLUMNS * COLUMNS;
-                        pack::right(from.at(k, columns.start + whole), depth, columns.len() - whole, at.workspace);
+                    } else if rest > 0 {
+                        let to = if self.packs_right { at.workspace.add(whole * depth) } else { at.workspace };
+                        pack::right(from.at(k, before), depth, rest, to);
                     }
                 }
             }

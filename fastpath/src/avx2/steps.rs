@@ -27,6 +27,19 @@ pub(crate) struct Finish {
     pub(crate) high: f32,
 }
 
+impl Finish {
+    /// What is done to results from `row` and `column` on, the first of which is element `flat` of the output.
+    pub(crate) fn at(self, row: usize, column: usize, flat: usize) -> Self {
+        let ahead = |operand: *const f32, by: usize| if operand.is_null() { operand } else { operand.wrapping_add(by) };
+        Self {
+            row_bias: ahead(self.row_bias, row),
+            column_bias: ahead(self.column_bias, column),
+            addend: ahead(self.addend, flat),
+            ..self
+        }
+    }
+}
+
 impl Steps {
     /// The addresses of a call. They stay inside the tensors that the steps' inputs were checked for, as long as [`Steps::apply`] is given places
     /// inside the output.

@@ -161,6 +161,23 @@ fn pointwise_convolutions_read_the_planes_as_they_are() {
 }
 
 #[test]
+fn few_columns_behind_whole_panels_are_none_too_many() {
+    let mut random = Random::new(41);
+    // 1 to 5 columns are left, of which up to four are summed with rows as lanes; depths around the number of sums that run side by side.
+    for (height, width) in [(7, 7), (1, 18), (1, 35), (2, 34), (3, 7), (1, 3), (1, 1)] {
+        for (outputs, inputs) in [(23, 1), (14, 2), (13, 5), (36, 64), (6, 7), (18, 330), (200, 9)] {
+            let window = Window::plain(&[height, width], &[1, 1]);
+            let channels = Channels { inputs, outputs, constant: true, ..PLAIN };
+            let mut case = conv(&mut random, &window, channels, Fill::Whole);
+            case.clone().step("Relu", &[]).check(0.0);
+            *case.data[0].last_mut().expect("planes have elements") = f32::NAN;
+            *case.data[1].last_mut().expect("filters have elements") = f32::INFINITY;
+            case.check(0.0);
+        }
+    }
+}
+
+#[test]
 fn patches_are_packed_in_blocks() {
     let mut random = Random::new(14);
     let same = |size: usize| Window::plain(&[size, size], &[3, 3]).pads(&[1, 1, 1, 1]);
