@@ -1,8 +1,8 @@
 //! The matrix product of unsigned bytes and constant weights on the right: [`super::quads`] with the sides changed over.
 //!
-//! Right, a panel of sixteen columns: the number of its narrow quads, the sum of the weights of each column, the place of each quad in a tile of the left
-//! side, and then the weights of all columns, narrow quads from the front and wide ones from the end. Left, a tile of six rows: for each quad the four
-//! bytes of each row.
+//! Right: where each panel of sixteen columns begins, and then the panels without a gap. A panel: the number of its narrow quads, the sum of the weights
+//! of each column, the place of each quad in a tile of the left side, and the weights of all columns; narrow quads come first. Left, a tile of six rows:
+//! for each quad the four bytes of each row.
 
 use super::super::lanes::LANES;
 use super::micro::{COLUMNS, ROWS};
@@ -19,12 +19,13 @@ const NARROW: usize = COLUMNS;
 /// Words of a wide one: weights 0 and 2 of each column, then weights 1 and 3.
 const WIDE: usize = 2 * COLUMNS;
 
-/// Words of a panel of so many quads, whichever they are.
-pub(crate) fn panel_words(quads: usize) -> usize {
-    weights(quads) + quads * WIDE
+/// Words of a right side of so many columns and quads, whichever they are.
+pub(crate) fn right_words(columns: usize, quads: usize) -> Option<usize> {
+    let panels = columns.div_ceil(COLUMNS);
+    panels.next_multiple_of(COLUMNS).checked_add(panels.checked_mul(weights(quads) + quads * WIDE)?)
 }
 
-/// Where the weights begin.
+/// Where the weights of a panel begin.
 fn weights(quads: usize) -> usize {
     PLACES + quads.next_multiple_of(COLUMNS)
 }
@@ -32,15 +33,19 @@ fn weights(quads: usize) -> usize {
 /// Packs a right side. `number` answers place along the depth and column.
 ///
 /// # Safety
-/// [`panel_words`] words are writable at `to` for each panel of columns, and nobody else's.
+/// [`right_words`] words are writable at `to`, and nobody else's.
 pub(crate) unsafe fn pack_right(depth: usize, columns: usize, to: *mut i32, number: impl Fn(usize, usize) -> i16) {
-    let quads = depth.div_ceil(QUAD);
-    for panel in 0..columns.div_ceil(COLUMNS) {
-        let to = to.wrapping_add(panel * panel_words(quads));
-        let (mut narrow, mut wide) = (0, 0);
+    // SAFETY: panels have a place each, and at most the words of as many wide quads.
+    let put = |at: usize, value: i32| unsafe { to.add(at).write_unaligned(value) };
+    let (quads, panels) = (depth.div_ceil(QUAD), columns.div_ceil(COLUMNS));
+    let mut end = panels.next_multiple_of(COLUMNS);
+    let mut wide = Vec::new();
+    for panel in 0..panels {
+        put(panel, end as i32);
+        let head = end;
+        end += weights(quads);
+        let mut narrow = 0;
         let mut sums = [0i32; COLUMNS];
-        // SAFETY: there is a place, and the words of a wide quad, for each quad, from one end or the other.
-        let put = |at: usize, value: i32| unsafe { to.add(at).write_unaligned(value) };
         for quad in 0..quads {
             let mut numbers = [[0i16; QUAD]; COLUMNS];
             for c in 0..COLUMNS.min(columns - panel * COLUMNS) {
@@ -49,27 +54,36 @@ pub(crate) unsafe fn pack_right(depth: usize, columns: usize, to: *mut i32, numb
                     sums[c] += i32::from(numbers[c][i]);
                 }
             }
-            let place = (quad * ROWS) as i32;
             if numbers.iter().all(|column| fits(column[0], column[1]) && fits(column[2], column[3])) {
-                put(PLACES + narrow, place);
+                put(head + PLACES + narrow, (quad * ROWS) as i32);
                 for c in 0..COLUMNS {
-                    let bytes = numbers[c].map(|weight| weight as u8);
-                    put(weights(quads) + narrow * NARROW + c, i32::from_le_bytes(bytes));
+                    put(end + c, i32::from_le_bytes(numbers[c].map(|weight| weight as u8)));
                 }
-                narrow += 1;
+                (narrow, end) = (narrow + 1, end + NARROW);
             } else {
-                wide += 1;
-                put(PLACES + quads - wide, place);
-                for c in 0..COLUMNS {
-                    let at = panel_words(quads) - wide * WIDE + c;
-                    put(at, word(numbers[c][0], numbers[c][2]));
-                    put(at + COLUMNS, word(numbers[c][1], numbers[c][3]));
-                }
+                wide.push((quad, numbers));
             }
         }
-        put(0, narrow as i32);
-        sums.into_iter().enumerate().for_each(|(c, sum)| put(SUMS + c, sum));
+        put(head, narrow as i32);
+        sums.into_iter().enumerate().for_each(|(c, sum)| put(head + SUMS + c, sum));
+        for (i, (quad, numbers)) in wide.drain(..).enumerate() {
+            put(head + PLACES + narrow + i, (quad * ROWS) as i32);
+            for c in 0..COLUMNS {
+                put(end + c, word(numbers[c][0], numbers[c][2]));
+                put(end + COLUMNS + c, word(numbers[c][1], numbers[c][3]));
+            }
+            end += WIDE;
+        }
     }
+}
+
+/// A panel of a right side.
+///
+/// # Safety
+/// A packed right side of more than `panel` panels is readable at `right`.
+pub(crate) unsafe fn panel(right: *const i32, panel: usize) -> *const i32 {
+    // SAFETY: the right side begins with the places of its panels.
+    unsafe { right.add(right.add(panel).read() as usize) }
 }
 
 /// Words of a left side of so many rows and quads.
@@ -133,13 +147,14 @@ pub(crate) unsafe fn multiply<const R: usize, const C: usize>(
         sums[r].copy_from_slice(&start[..C]);
     }
     let ones = _mm256_set1_epi16(1);
-    // SAFETY: the panel begins with the number of its narrow quads, and holds as many places and weights from the front and the others from the end;
-    // each place is one of a quad of the tile.
+    // SAFETY: the panel begins with the number of its narrow quads, and holds places and weights of those and then of the others; each place is one of a
+    // quad of the tile.
     unsafe {
         let narrow = panel.read() as usize;
-        let places = panel.add(PLACES);
+        let (places, mut from) = (panel.add(PLACES), panel.add(weights(quads)));
         for quad in 0..narrow {
-            let columns: [__m256i; C] = load(panel.add(weights(quads) + quad * NARROW));
+            let columns: [__m256i; C] = load(from);
+            from = from.add(NARROW);
             let rows = tile.add(places.add(quad).read() as usize);
             for r in 0..R {
                 let row = _mm256_set1_epi32(rows.add(r).read());
@@ -150,10 +165,10 @@ pub(crate) unsafe fn multiply<const R: usize, const C: usize>(
             }
         }
         for quad in narrow..quads {
-            let from = panel.add(panel_words(quads) - (quads - quad) * WIDE);
             let rows = tile.add(places.add(quad).read() as usize);
             for odd in [false, true] {
-                let columns: [__m256i; C] = load(from.add(usize::from(odd) * COLUMNS));
+                let columns: [__m256i; C] = load(from);
+                from = from.add(COLUMNS);
                 for r in 0..R {
                     let row = _mm256_set1_epi32(rows.add(r).read());
                     let row = match odd {

@@ -187,7 +187,7 @@ fn conv(token: Avx2, request: Request<'_>) -> Option<Box<dyn Kernel>> {
     let work = batches as f64 * rows as f64 * columns as f64 * panel as f64 / COLUMNS as f64;
     let mut requirements = needs(work / 75.0, split.units(batches));
     requirements.workspace = quantised.workspace(product.width / COLUMNS * panel / 4)?;
-    let words = rows.div_ceil(ROWS) * quads::tile_words(quads);
+    let words = quads::left_words(rows, quads);
     let weight = quantised.weight;
     let taps = conv.window.taps();
     let plain = conv.outputs * conv.inputs * taps;
@@ -324,7 +324,8 @@ impl Product {
     /// As for [`Product::run`]; `row` begins a tile, and the columns are the block's.
     #[target_feature(enable = "avx2,fma")]
     unsafe fn tile<const R: usize>(&self, at: Addresses, opened: &Opened, row: usize, columns: Range<usize>) {
-        let left = at.left.wrapping_add(row / ROWS * quads::tile_words(self.quads));
+        // SAFETY: the row is the product's.
+        let left = unsafe { quads::tile(at.left, row / ROWS) };
         let (mut start, mut factors) = ([0; R], [0.0; R]);
         for r in 0..R {
             // SAFETY: rows of the product are channels of the operation, and have a sum in their tile.

@@ -95,8 +95,7 @@ impl Product {
         let mut requirements = needs(work / 75.0 + extra, units);
         requirements.workspace = u32::try_from(columns::left_words(height, quads).checked_mul(4)?).ok()?;
         let key = format!("avx2-int8-columns {}x{} {} {}", self.depth, self.columns, self.b.flip, self.b.zero);
-        let words = self.columns.div_ceil(COLUMNS).checked_mul(columns::panel_words(quads))?;
-        requirements.packed = vec![packed(1, words, key)?];
+        requirements.packed = vec![packed(1, columns::right_words(self.columns, quads)?, key)?];
         let pack = move |source: Reader<'_, u8>, to: Writer<'_, u8>| {
             let number = |row: usize, column: usize| self.b.number(source.get(row * self.columns + column));
             // SAFETY: the kernel checked that `to` has room for the packed matrix.
@@ -147,9 +146,9 @@ impl Product {
             for stretch in columns.clone().step_by(STRETCH) {
                 let end = columns.end.min(stretch + STRETCH);
                 for column in (stretch..end).step_by(COLUMNS) {
-                    let panel = b.wrapping_add(column / COLUMNS * columns::panel_words(self.quads()));
                     // SAFETY: the block was packed just now; rows and columns are the results'.
                     unsafe {
+                        let panel = columns::panel(b, column / COLUMNS);
                         match end - column {
                             9.. => self.panel::<S, 2>(left, less.zero, panel, block.clone(), column, store),
                             _ => self.panel::<S, 1>(left, less.zero, panel, block.clone(), column, store),

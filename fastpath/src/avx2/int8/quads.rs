@@ -8,8 +8,9 @@
 //! The zero point of the bytes is not taken off: the sums hold it as often as the weights of a row say, and those are added up when they are packed.
 //! Padding holds the zero point.
 //!
-//! Left, a tile of six rows: the number of its narrow quads; the sum of the weights of each row; narrow quads from the front, wide ones from the end, each
-//! the place of the quad in a panel and then the weights of all rows. Right, a panel of sixteen columns: for each quad the four bytes of each column.
+//! Left: where each tile of six rows begins, and then the tiles without a gap, so that they are read as one stream. A tile: the number of its narrow quads;
+//! the sum of the weights of each row; narrow quads and then wide ones, each the place of the quad in a panel and the weights of all rows. Right, a panel
+//! of sixteen columns: for each quad the four bytes of each column.
 
 use super::super::lanes::LANES;
 use super::micro::{COLUMNS, ROWS};
@@ -27,22 +28,26 @@ const NARROW: usize = 1 + ROWS;
 /// Words of a wide one: weights 0 and 2 of each row, then weights 1 and 3.
 const WIDE: usize = 1 + 2 * ROWS;
 
-/// Words of a tile of so many quads, whichever they are.
-pub(crate) fn tile_words(quads: usize) -> usize {
-    HEAD + quads * WIDE
+/// Words of a left side of so many rows and quads, whichever they are.
+pub(crate) fn left_words(rows: usize, quads: usize) -> usize {
+    rows.div_ceil(ROWS) * (1 + HEAD + quads * WIDE)
 }
 
 /// Packs a left side. `number` answers row and place along the depth, or none beyond the end.
 ///
 /// # Safety
-/// [`tile_words`] words are writable at `to` for each tile of rows, and nobody else's.
+/// [`left_words`] words are writable at `to`, and nobody else's.
 pub(crate) unsafe fn pack_left(rows: usize, quads: usize, to: *mut i32, number: impl Fn(usize, usize) -> Option<i16>) {
-    for tile in 0..rows.div_ceil(ROWS) {
-        let to = to.wrapping_add(tile * tile_words(quads));
-        let (mut narrow, mut wide) = (HEAD, tile_words(quads));
+    // SAFETY: tiles have a place each, and at most the words of a head and of as many wide quads.
+    let put = |at: usize, value: i32| unsafe { to.add(at).write_unaligned(value) };
+    let tiles = rows.div_ceil(ROWS);
+    let mut end = tiles;
+    let mut wide = Vec::new();
+    for tile in 0..tiles {
+        put(tile, end as i32);
+        let head = end;
+        end += HEAD;
         let mut sums = [0i32; ROWS];
-        // SAFETY: each quad takes at most the words of a wide one, from one end or the other.
-        let put = |at: usize, value: i32| unsafe { to.add(at).write_unaligned(value) };
         for quad in 0..quads {
             let mut weights = [[0i16; QUAD]; ROWS];
             for r in 0..ROWS.min(rows - tile * ROWS) {
@@ -53,23 +58,33 @@ pub(crate) unsafe fn pack_left(rows: usize, quads: usize, to: *mut i32, number: 
             }
             let place = (quad * QUAD_BYTES) as i32;
             if weights.iter().all(|row| fits(row[0], row[1]) && fits(row[2], row[3])) {
-                put(narrow, place);
+                put(end, place);
                 for r in 0..ROWS {
-                    put(narrow + 1 + r, i32::from_le_bytes(weights[r].map(|weight| weight as u8)));
+                    put(end + 1 + r, i32::from_le_bytes(weights[r].map(|weight| weight as u8)));
                 }
-                narrow += NARROW;
+                end += NARROW;
             } else {
-                wide -= WIDE;
-                put(wide, place);
-                for r in 0..ROWS {
-                    put(wide + 1 + r, word(weights[r][0], weights[r][2]));
-                    put(wide + 1 + ROWS + r, word(weights[r][1], weights[r][3]));
-                }
+                wide.push(place);
+                wide.extend(weights.map(|row| word(row[0], row[2])));
+                wide.extend(weights.map(|row| word(row[1], row[3])));
             }
         }
-        put(0, ((narrow - HEAD) / NARROW) as i32);
-        sums.into_iter().enumerate().for_each(|(r, sum)| put(1 + r, sum));
+        put(head, ((end - head - HEAD) / NARROW) as i32);
+        sums.into_iter().enumerate().for_each(|(r, sum)| put(head + 1 + r, sum));
+        for value in wide.drain(..) {
+            put(end, value);
+            end += 1;
+        }
     }
+}
+
+/// A tile of a left side.
+///
+/// # Safety
+/// A packed left side of more than `tile` tiles is readable at `left`.
+pub(crate) unsafe fn tile(left: *const i32, tile: usize) -> *const i32 {
+    // SAFETY: the left side begins with the places of its tiles.
+    unsafe { left.add(left.add(tile).read() as usize) }
 }
 
 /// Whether two weights are signed bytes, and their products with any two unsigned ones together fit 16 bits.
@@ -108,8 +123,7 @@ pub(crate) unsafe fn multiply<const R: usize, const C: usize>(
         sums[r] = [_mm256_set1_epi32(start[r]); C];
     }
     let ones = _mm256_set1_epi16(1);
-    // SAFETY: the tile begins with the number of its narrow quads, and holds as many from the front and the others from the end; each names a place
-    // inside the panel.
+    // SAFETY: the tile begins with the number of its narrow quads, and holds those and then the others; each names a place inside the panel.
     unsafe {
         let narrow = tile.read() as usize;
         let mut at = tile.add(HEAD);
@@ -124,7 +138,6 @@ pub(crate) unsafe fn multiply<const R: usize, const C: usize>(
             }
             at = at.add(NARROW);
         }
-        let mut at = tile.add(tile_words(quads) - (quads - narrow) * WIDE);
         for _ in narrow..quads {
             for odd in [false, true] {
                 let mut columns: [__m256i; C] = load(panel.add(at.read() as usize));
