@@ -19,6 +19,7 @@ mod product;
 mod quantise;
 mod question;
 mod reduce;
+mod regions;
 mod resize;
 mod scatter;
 mod tensor;
@@ -105,12 +106,13 @@ type Family = fn(&Question) -> Option<Result<Vec<Answer>, Unknown>>;
 
 /// The answers to a question, one for each output that it names. The error says what the oracle does not know.
 pub fn answer(question: &Question) -> Result<Vec<Answer>, Unknown> {
-    let families: [Family; 12] = [
+    let families: [Family; 13] = [
         elementwise::answer,
         functions::answer,
         convert::answer,
         product::answer,
         window::answer,
+        regions::answer,
         reduce::answer,
         normalise::answer,
         moves::answer,

@@ -16,6 +16,7 @@ mod pointwise;
 mod product;
 mod quantise;
 mod reduce;
+mod regions;
 mod regressions;
 mod window;
 
@@ -37,6 +38,7 @@ const FAMILIES: &[(&[&str], Drawing)] = &[
     (normalise::OPERATORS, normalise::draw),
     (product::OPERATORS, product::draw),
     (window::OPERATORS, window::draw),
+    (regions::OPERATORS, regions::draw),
     (layout::OPERATORS, layout::draw),
     (gather::OPERATORS, gather::draw),
     (quantise::OPERATORS, quantise::draw),

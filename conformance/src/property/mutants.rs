@@ -69,6 +69,7 @@ fn computes(op: &str) -> bool {
                 | "Max"
                 | "Min"
                 | "MaxPool"
+                | "MaxRoiPool"
                 | "GlobalMaxPool"
                 | "ReduceMax"
                 | "ReduceMin"
@@ -220,6 +221,7 @@ const OWN: &[(&str, &[&str])] = &[
     ("ThresholdedRelu", &["attribute:alpha:scale:0.5"]), ("HardSigmoid", &["attribute:alpha:scale:1.001", "attribute:beta:scale:1.001"]), ("Swish", &["attribute:alpha:scale:1.001"]),
     ("Shrink", &["attribute:bias:scale:2", "attribute:lambd:scale:0.9"]), ("Gelu", &["attribute:approximate:text:tanh", "attribute:approximate:text:none"]),
     ("Attention", &["attribute:is_causal:toggle", "attribute:scale:scale:1.01", "attribute:softcap:scale:1.1", "swap:1:2"]), ("RotaryEmbedding", &["attribute:interleaved:toggle", "swap:1:2"]),
+    ("MaxRoiPool", &["attribute:spatial_scale:scale:0.5", "shards-idle", "shards-short"]),
     ("QLinearConv", &["attribute:pads:slide", "attribute:pads:reverse", "drop:8"]), ("sunmao.QMatMul", &["drop:2"]),
     ("sunmao.QAdd", &["swap:0:3", "swap:1:4", "swap:2:5"]),
     ("sunmao.MatMulIntegerToFloat", &["drop:4", "drop:5", "drop:6", "steps:none", "steps:last", "steps:add"]),

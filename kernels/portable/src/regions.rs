@@ -209,10 +209,16 @@ fn max_roi_pool(op: Op<'_>) -> Result<Box<dyn Kernel>> {
     })
 }
 
-/// Elements of one axis that belong to cell `cell` of `cells` of the region from `low` to `high`.
+/// Elements of one axis that belong to cell `cell` of `cells` of the region from `low` to `high`, which are whole numbers. Integers, because a third of three,
+/// three times, is not three elements in every arithmetic.
 fn span(low: f64, high: f64, cell: usize, cells: usize, length: usize) -> std::ops::Range<usize> {
-    let size = (high - low + 1.0).max(1.0) / cells as f64;
-    let inside = |place: f64| place.clamp(0.0, length as f64) as usize;
-    let start = inside((cell as f64 * size).floor() + low);
-    start..inside(((cell + 1) as f64 * size).ceil() + low).max(start)
+    let whole = |corner: f64| corner.clamp(-CORNER_MAX, CORNER_MAX) as i64;
+    let (low, high) = (whole(low), whole(high));
+    let (size, cells, cell) = ((high - low + 1).max(1), cells as i64, cell as i64);
+    let inside = |place: i64| place.clamp(0, length as i64) as usize;
+    let start = inside(low + cell * size / cells);
+    start..inside(low + ((cell + 1) * size + cells - 1) / cells).max(start)
 }
+
+/// Corners farther out lie outside of every picture.
+const CORNER_MAX: f64 = (1u64 << 30) as f64;
