@@ -1,8 +1,8 @@
 //! `MaxPool` (without indices) and `AveragePool` over one or two axes.
 
 use super::bands::Bands;
-use super::math;
 use super::sliding::{Axis, Sliding};
+use super::{math, reduce};
 use crate::Avx2;
 use crate::registry::{LATEST, Row};
 use crate::request::Request;
@@ -55,9 +55,14 @@ fn pool(token: Avx2, request: Request<'_>) -> Option<Box<dyn Kernel>> {
     let kernel_shape = attributes.integers("kernel_shape")?;
     let kernel_shape = kernel_shape.iter().map(|&k| usize::try_from(k).ok()).collect::<Option<Vec<_>>>()?;
     let window = Sliding::of(request, &x[2..], &y[2..], &kernel_shape)?;
+    let whole = |axis: &Axis| axis.output == 1 && axis.kernel == axis.input && axis.extent() == axis.input;
+    let is_padded = |axis: &Axis| axis.pad + axis.pad_end > 0;
+    let is_mean = request.operator() == "AveragePool";
+    if is_mean && [window.high, window.wide].iter().all(|axis| whole(axis) && !is_padded(axis)) {
+        return Some(reduce::means(token, x[0] * x[1], window.input_len()));
+    }
     let bands = Arc::new(Bands::of(window)?);
-    let counts =
-        (request.operator() == "AveragePool").then(|| Counts::of(&window, attributes.flag("count_include_pad")));
+    let counts = is_mean.then(|| Counts::of(&window, attributes.flag("count_include_pad")));
     let counts = counts.map(Arc::new);
     let units = x[0] * x[1] * bands.count();
     let results = x[0] * x[1] * window.output_len();

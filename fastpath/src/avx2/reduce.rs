@@ -7,7 +7,7 @@ use super::lanes::{self, LANES, vectors};
 use super::math::{larger, smaller};
 use crate::Avx2;
 use crate::registry::{LATEST, Row};
-use crate::request::{Request, count};
+use crate::request::Request;
 use crate::settle::{kernel, needs};
 use std::arch::x86_64::*;
 use sunmao_plugin_sdk::abi::Tolerance;
@@ -103,21 +103,12 @@ fn reduce(token: Avx2, request: Request<'_>) -> Option<Box<dyn Kernel>> {
     if plan.terms == 0 {
         return None;
     }
-    let units = plan.outer * plan.stretches();
-    let cost = count(&shape) as f64 * 0.15 + (plan.outer * plan.inner) as f64 * if plan.inner == 1 { 6.0 } else { 0.5 };
-    Some(kernel(needs(cost, units), None, move |bindings| {
-        let (x, output) = (bindings.input::<f32>(0)?, bindings.output::<f32>(0)?);
-        Ok(Box::new(move |call: &Call| {
-            let (from, to) = (call.read(&x).as_ptr(), call.write(&output).as_mut_ptr());
-            for unit in call.share(units, 1) {
-                let _proof: Avx2 = token;
-                // SAFETY: the token proves AVX2 and FMA; the input has `outer * terms * inner` elements and the output `outer * inner`, as `prepare`
-                // matched the shapes and the bindings were checked; the two may not overlap; units have results of their own.
-                unsafe { plan.unit(from, to, unit) };
-            }
-            Ok(())
-        }))
-    }))
+    Some(plan.kernel(token))
+}
+
+/// The mean of each of so many planes.
+pub(crate) fn means(token: Avx2, planes: usize, elements: usize) -> Box<dyn Kernel> {
+    Plan { rule: Rule::Sum, finish: Finish::Mean, outer: planes, terms: elements, inner: 1 }.kernel(token)
 }
 
 /// The axes that go; none where they are not known, or stand there twice.
@@ -138,6 +129,25 @@ fn axes(request: Request<'_>, rank: usize) -> Option<Vec<usize>> {
 }
 
 impl Plan {
+    fn kernel(self, token: Avx2) -> Box<dyn Kernel> {
+        let units = self.outer * self.stretches();
+        let results = self.outer * self.inner;
+        let cost = (results * self.terms) as f64 * 0.15 + results as f64 * if self.inner == 1 { 6.0 } else { 0.5 };
+        kernel(needs(cost, units), None, move |bindings| {
+            let (x, output) = (bindings.input::<f32>(0)?, bindings.output::<f32>(0)?);
+            Ok(Box::new(move |call: &Call| {
+                let (from, to) = (call.read(&x).as_ptr(), call.write(&output).as_mut_ptr());
+                for unit in call.share(units, 1) {
+                    let _proof: Avx2 = token;
+                    // SAFETY: the token proves AVX2 and FMA; the input has `outer * terms * inner` elements and the output `outer * inner`, as `prepare`
+                    // matched the shapes and the bindings were checked; the two may not overlap; units have results of their own.
+                    unsafe { self.unit(from, to, unit) };
+                }
+                Ok(())
+            }))
+        })
+    }
+
     fn stretches(&self) -> usize {
         if self.inner == 1 { 1 } else { self.inner.div_ceil(STRETCH) }
     }

@@ -269,6 +269,15 @@ fn pools_are_the_twins() {
 }
 
 #[test]
+fn averages_of_whole_planes_are_the_twins() {
+    let mut random = Random::new(29);
+    for input in [&[1, 1][..], &[7, 7], &[13, 5], &[40, 41], &[1], &[131]] {
+        let window = Window::plain(input, input);
+        pool(&mut random, "AveragePool", &window, false, false, Fill::Real(10.0)).check(2e-6);
+    }
+}
+
+#[test]
 fn a_nan_wins_a_window() {
     let mut random = Random::new(20);
     let window = Window::plain(&[9, 9], &[3, 3]).pads(&[1, 1, 1, 1]).strides(&[2, 2]);
