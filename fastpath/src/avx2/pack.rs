@@ -85,15 +85,44 @@ pub(crate) unsafe fn right(from: Matrix, depth: usize, columns: usize, to: *mut 
                     _mm256_storeu_ps(to.add(k * COLUMNS + LANES), second);
                 }
             } else {
+                // Columns that lie in memory as rows do are turned in squares; what is left over, and whatever lies otherwise, goes one by one.
+                let turned = if from.row_step == 1 { depth / LANES * LANES } else { 0 };
+                for half in 0..2 {
+                    let count = valid.saturating_sub(half * LANES).min(LANES);
+                    turn(from.at(0, half * LANES), turned, count, to.add(half * LANES));
+                }
                 for j in 0..COLUMNS {
                     let source = from.at(0, j);
-                    for k in 0..depth {
+                    for k in turned..depth {
                         let value =
                             if j < valid { source.start.add(k * source.row_step).read_unaligned() } else { 0.0 };
                         to.add(k * COLUMNS + j).write_unaligned(value);
                     }
                 }
             }
+        }
+    }
+}
+
+/// Packs `depth` rows, a multiple of eight, of `count` of the eight columns of half a panel, where each column lies in one piece.
+///
+/// # Safety
+/// The CPU has AVX2 and FMA; the elements named are readable, and the first eight floats of `depth` rows of a panel are writable at `to`, and nobody
+/// else's.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn turn(from: Matrix, depth: usize, count: usize, to: *mut f32) {
+    for k in (0..depth).step_by(LANES) {
+        let mut square = [_mm256_setzero_ps(); LANES];
+        for j in 0..LANES {
+            if j < count {
+                // SAFETY: column `j < count` has eight elements from row `k` on.
+                square[j] = unsafe { _mm256_loadu_ps(from.at(k, j).start) };
+            }
+        }
+        let square = lanes::transposed(square);
+        for row in 0..LANES {
+            // SAFETY: row `k + row < depth` of the panel.
+            unsafe { _mm256_storeu_ps(to.add((k + row) * COLUMNS), square[row]) };
         }
     }
 }
