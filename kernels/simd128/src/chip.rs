@@ -57,6 +57,7 @@ fn fast(op: Op<'_>) -> Option<Box<dyn Kernel>> {
         "Conv" => crate::conv::prepare(op),
         "MatMulInteger" | "sunmao.MatMulIntegerToFloat" | "QLinearConv" => crate::int8::prepare(op),
         "MatMul" | "Gemm" => crate::matmul::prepare(op),
+        "sunmao.QMatMul" => crate::blocks::prepare(op),
         "ConvTranspose" => crate::conv::transposed::prepare(op),
         "Softmax" | "LayerNormalization" | "BatchNormalization" | "GlobalAveragePool" | "GlobalMaxPool"
         | "ReduceSum" | "ReduceMean" | "ReduceMax" | "ReduceMin" => crate::rows::prepare(op),

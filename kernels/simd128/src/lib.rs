@@ -16,6 +16,7 @@ compile_error!("build with RUSTFLAGS=\"-C target-feature=+simd128,+relaxed-simd\
 mod activation;
 mod arguments;
 mod attention;
+mod blocks;
 mod chip;
 mod conv;
 mod elementwise;
