@@ -30,6 +30,20 @@ const PLAIN: Shape = Shape {
     pads: [1, 1, 1, 1],
 };
 
+/// Weights of which all, none or a few are large, counted from their zero point: that decides how products are packed.
+fn weights(random: &mut Random, dtype: u16, zero: u8, count: usize) -> Vec<u8> {
+    let large = random.pick(&[0, 3, 100]);
+    let one = |random: &mut Random| {
+        let near = random.below(129) as i32 - 64;
+        match random.chance(large) {
+            true => any_bytes(random, 1)[0],
+            false if dtype == I8 => (i32::from(zero as i8) + near).clamp(-128, 127) as u8,
+            false => (i32::from(zero) + near).clamp(0, 255) as u8,
+        }
+    };
+    (0..count).map(|_| one(random)).collect()
+}
+
 /// A case with scales that spread the results over all bytes, and some beyond.
 fn conv(random: &mut Random, shape: Shape, types: [u16; 3]) -> Case {
     let Shape { images, inputs, outputs, groups, size, kernel, stride, dilation, pads } = shape;
@@ -53,7 +67,7 @@ fn conv(random: &mut Random, shape: Shape, types: [u16; 3]) -> Case {
     let (x_zero, y_zero) = (zero(random), zero(random));
     let w_zero = if random.chance(70) { 0 } else { zero(random) };
     let case = case.input(x, &x_shape, any_bytes(random, count(&x_shape))).scale(0.37).zero(x, x_zero);
-    let case = case.constant(w, &w_shape, any_bytes(random, count(&w_shape)));
+    let case = case.constant(w, &w_shape, weights(random, w, w_zero, count(&w_shape)));
     let scale_shape = if each { vec![outputs] } else { vec![] };
     let case = case.constant(F32, &scale_shape, floats(&scales)).zero(w, w_zero);
     let case = case.scale(40.0 * depth).zero(y, y_zero);
@@ -169,6 +183,43 @@ fn the_largest_bytes_do_not_saturate_in_between() {
 }
 
 #[test]
+fn pairs_of_weights_at_the_limit_do_not_saturate_in_between() {
+    let limits =
+        [64i8, 64, 1, 127, -64, -64, -128, 0, -1, -127, 127, -128, 65, 64, -65, -64].map(|weight| weight as u8);
+    // Along the depth, in groups of four that hold each pair beside each other one.
+    let depth = 4 * limits.len();
+    let weight = |row: usize, at: usize| {
+        let (pair, other) = (at / 4 % 8, (at / 4 + row) % 8);
+        limits[2 * if at % 4 < 2 { pair } else { other } + at % 2]
+    };
+    for outputs in [1, 6, 16, 17] {
+        let rows: Vec<u8> = (0..outputs * depth).map(|i| weight(i / depth, i % depth)).collect();
+        let case = Case::new("QLinearConv", 10).integers("kernel_shape", &[1, 1]);
+        let case = case.input(U8, &[1, depth, 3, 3], vec![255; 9 * depth]).scale(1.0).zero(U8, 0);
+        let case = case.constant(I8, &[outputs, depth, 1, 1], rows).scale(1.0).zero(I8, 0);
+        case.scale(1000.0).zero(U8, 128).output(U8, &[1, outputs, 3, 3]).check();
+        let columns: Vec<u8> = (0..outputs * depth).map(|i| weight(i % outputs, i / outputs)).collect();
+        let case = Case::new("MatMulInteger", 10).input(U8, &[7, depth], vec![255; 7 * depth]);
+        case.constant(I8, &[depth, outputs], columns).output(I32, &[7, outputs]).check();
+    }
+}
+
+#[test]
+fn scales_that_are_no_numbers_give_the_twins_bytes() {
+    let mut random = Random::new(30);
+    for scale in [f32::INFINITY, f32::NAN, 0.0, 1e-38, -1.0] {
+        for (groups, outputs) in [(1, 7), (4, 4)] {
+            let shape = [outputs, 4 / groups, 3, 3];
+            let case = Case::new("QLinearConv", 10).integers("kernel_shape", &[3, 3]).integers("pads", &[1; 4]);
+            let case = case.attribute("group", Attribute::Integer(groups as i64));
+            let case = case.input(U8, &[1, 4, 5, 5], any_bytes(&mut random, 100)).scale(1.0).zero(U8, 3);
+            let case = case.constant(I8, &shape, any_bytes(&mut random, count(&shape))).scale(1.0).zero(I8, 0);
+            case.scale(scale).zero(U8, 9).output(U8, &[1, outputs, 5, 5]).check();
+        }
+    }
+}
+
+#[test]
 fn zero_points_of_weights_that_differ_are_left_to_others() {
     let case = Case::new("QLinearConv", 10).integers("kernel_shape", &[1, 1]);
     let case = case.input(U8, &[1, 4, 2, 2], vec![1; 16]).scale(1.0).zero(U8, 0);
@@ -194,8 +245,8 @@ fn integer_products_give_the_twins_sums() {
     for &(m, n, k) in PRODUCTS {
         for [a, b, _] in TYPES {
             let case = Case::new("MatMulInteger", 10).input(*a, &[2, m, k], any_bytes(&mut random, 2 * m * k));
-            let case = case.constant(*b, &[k, n], any_bytes(&mut random, k * n));
             let zeros = any_bytes(&mut random, 2);
+            let case = case.constant(*b, &[k, n], weights(&mut random, *b, zeros[1], k * n));
             let case = if random.chance(60) { case.input(*a, &[], vec![zeros[0]]).zero(*b, zeros[1]) } else { case };
             case.output(I32, &[2, m, n]).check();
         }
@@ -208,12 +259,12 @@ fn scaled_products_give_the_twins_floats() {
     for &(m, n, k) in PRODUCTS {
         for [a, b, _] in TYPES {
             let case = Case::new("sunmao.MatMulIntegerToFloat", 1).input(*a, &[m, k], any_bytes(&mut random, m * k));
-            let case = case.constant(*b, &[k, n], any_bytes(&mut random, k * n)).scale(0.013);
+            let zeros = any_bytes(&mut random, 2);
+            let case = case.constant(*b, &[k, n], weights(&mut random, *b, zeros[1], k * n)).scale(0.013);
             let each = random.chance(50);
             let scales: Vec<f32> = (0..if each { n } else { 1 }).map(|j| 0.02 + j as f32 / 999.0).collect();
             let scale_shape = if each { vec![n] } else { vec![] };
             let case = case.constant(F32, &scale_shape, floats(&scales));
-            let zeros = any_bytes(&mut random, 2);
             let case = case.input(*a, &[], vec![zeros[0]]).zero(*b, zeros[1]);
             let bias: Vec<f32> = (0..n).map(|j| j as f32 * 0.7 - 9.0).collect();
             let case = if random.chance(60) { case.input(F32, &[n], floats(&bias)) } else { case };
