@@ -2,7 +2,7 @@
 //!
 //! Right: where each panel of sixteen columns begins, and then the panels without a gap. A panel: the number of its narrow quads, the sum of the weights
 //! of each column, the place of each quad in a tile of the left side, and the weights of all columns; narrow quads come first. Left, a tile of six rows:
-//! for each quad the four bytes of each row.
+//! for each quad the four bytes of each row, and then the same in 16 bits, bytes 0 and 2 of each row, and bytes 1 and 3.
 
 use super::super::lanes::LANES;
 use super::micro::{COLUMNS, ROWS};
@@ -16,6 +16,8 @@ const SUMS: usize = COLUMNS;
 const PLACES: usize = SUMS + COLUMNS;
 /// Words of a narrow quad.
 const NARROW: usize = COLUMNS;
+/// Words of a quad in a tile of the left side.
+const TILE: usize = 3 * ROWS;
 /// Words of a wide one: weights 0 and 2 of each column, then weights 1 and 3.
 const WIDE: usize = 2 * COLUMNS;
 
@@ -55,7 +57,7 @@ pub(crate) unsafe fn pack_right(depth: usize, columns: usize, to: *mut i32, numb
                 }
             }
             if numbers.iter().all(|column| fits(column[0], column[1]) && fits(column[2], column[3])) {
-                put(head + PLACES + narrow, (quad * ROWS) as i32);
+                put(head + PLACES + narrow, (quad * TILE) as i32);
                 for c in 0..COLUMNS {
                     put(end + c, i32::from_le_bytes(numbers[c].map(|weight| weight as u8)));
                 }
@@ -67,7 +69,7 @@ pub(crate) unsafe fn pack_right(depth: usize, columns: usize, to: *mut i32, numb
         put(head, narrow as i32);
         sums.into_iter().enumerate().for_each(|(c, sum)| put(head + SUMS + c, sum));
         for (i, (quad, numbers)) in wide.drain(..).enumerate() {
-            put(head + PLACES + narrow + i, (quad * ROWS) as i32);
+            put(head + PLACES + narrow + i, (quad * TILE) as i32);
             for c in 0..COLUMNS {
                 put(end + c, word(numbers[c][0], numbers[c][2]));
                 put(end + COLUMNS + c, word(numbers[c][1], numbers[c][3]));
@@ -88,7 +90,7 @@ pub(crate) unsafe fn panel(right: *const i32, panel: usize) -> *const i32 {
 
 /// Words of a left side of so many rows and quads.
 pub(crate) fn left_words(rows: usize, quads: usize) -> usize {
-    rows.div_ceil(ROWS) * ROWS * quads
+    rows.div_ceil(ROWS) * TILE * quads
 }
 
 /// Packs `rows` rows of `depth` bytes each as a left side, made unsigned by `flip`.
@@ -97,20 +99,24 @@ pub(crate) fn left_words(rows: usize, quads: usize) -> usize {
 /// `rows * depth` bytes are readable at `from`; [`left_words`] words are writable at `to`, and nobody else's.
 pub(crate) unsafe fn pack_left(from: *const u8, rows: usize, depth: usize, flip: u8, to: *mut i32) {
     let quads = depth.div_ceil(QUAD);
-    let flips = i32::from_ne_bytes([flip; QUAD]);
     for row in 0..rows.next_multiple_of(ROWS) {
         // Rows behind the last one are the last one again, and nobody looks at their sums.
         let from = from.wrapping_add(row.min(rows - 1) * depth);
-        let to = to.wrapping_add(row / ROWS * ROWS * quads + row % ROWS);
-        // SAFETY: the row has `depth` bytes, and its tile `quads` times ROWS words.
-        unsafe {
-            for quad in 0..depth / QUAD {
-                to.add(quad * ROWS).write(from.add(quad * QUAD).cast::<i32>().read_unaligned() ^ flips);
-            }
-            if !depth.is_multiple_of(QUAD) {
-                let mut last = [0; QUAD];
-                std::ptr::copy_nonoverlapping(from.add(depth / QUAD * QUAD), last.as_mut_ptr(), depth % QUAD);
-                to.add((quads - 1) * ROWS).write(i32::from_ne_bytes(last) ^ flips);
+        let to = to.wrapping_add(row / ROWS * TILE * quads + row % ROWS);
+        for quad in 0..quads {
+            let mut bytes = [flip; QUAD];
+            let count = QUAD.min(depth - quad * QUAD);
+            // SAFETY: the row has `depth` bytes, and its tile `quads` times TILE words.
+            unsafe {
+                match count {
+                    QUAD => bytes = from.add(quad * QUAD).cast::<[u8; QUAD]>().read(),
+                    count => std::ptr::copy_nonoverlapping(from.add(quad * QUAD), bytes.as_mut_ptr(), count),
+                }
+                let word = u32::from_le_bytes(bytes) ^ u32::from_le_bytes([flip; QUAD]);
+                let to = to.add(quad * TILE);
+                to.write(word as i32);
+                to.add(ROWS).write((word & 0x00FF_00FF) as i32);
+                to.add(2 * ROWS).write((word >> 8 & 0x00FF_00FF) as i32);
             }
         }
     }
@@ -166,15 +172,11 @@ pub(crate) unsafe fn multiply<const R: usize, const C: usize>(
         }
         for quad in narrow..quads {
             let rows = tile.add(places.add(quad).read() as usize);
-            for odd in [false, true] {
+            for odd in 0..2 {
                 let columns: [__m256i; C] = load(from);
                 from = from.add(COLUMNS);
                 for r in 0..R {
-                    let row = _mm256_set1_epi32(rows.add(r).read());
-                    let row = match odd {
-                        false => _mm256_and_si256(row, _mm256_set1_epi16(0xFF)),
-                        true => _mm256_srli_epi16::<8>(row),
-                    };
+                    let row = _mm256_set1_epi32(rows.add((1 + odd) * ROWS + r).read());
                     for c in 0..C {
                         sums[r][c] = _mm256_add_epi32(sums[r][c], _mm256_madd_epi16(row, columns[c]));
                     }

@@ -30,8 +30,8 @@ pub(crate) fn rows() -> Vec<Row> {
     ]
 }
 
-/// Words of a block of the left side, in the workspace: half of a second-level cache of 512 KiB.
-const LEFT_WORDS: usize = 64 * 1024;
+/// Words of a block of the left side, in the workspace: most of a second-level cache of 512 KiB.
+const LEFT_WORDS: usize = 96 * 1024;
 /// Columns between two sweeps of the steps: what they work on is still in the second-level cache.
 const STRETCH: usize = 256;
 
@@ -62,7 +62,7 @@ impl Product {
         let b_less = Less { flip: b.flip, zero: b.settled_zero(request, zeros[1])? };
         let product = Self { rows: batch * rows, columns, depth, a_flip: a.flip, b: b_less };
         // A tile of the left side must fit.
-        (fits && product.quads() * ROWS <= LEFT_WORDS).then_some(product)
+        (fits && columns::left_words(ROWS, product.quads()) <= LEFT_WORDS).then_some(product)
     }
 
     fn quads(&self) -> usize {
@@ -71,7 +71,7 @@ impl Product {
 
     /// Rows of a block of the left side, whole tiles.
     fn height(&self) -> usize {
-        let most = (LEFT_WORDS / self.quads().max(1) / ROWS * ROWS).max(ROWS);
+        let most = (LEFT_WORDS / columns::left_words(ROWS, self.quads()).max(1) * ROWS).max(ROWS);
         most.min(self.rows.next_multiple_of(ROWS)).max(ROWS)
     }
 
@@ -178,11 +178,11 @@ impl Product {
         store: &S,
     ) {
         let count = COLUMNS.min(self.columns - column);
-        // SAFETY: the panel is packed, and its columns are the output's; a tile of rows takes ROWS words a quad.
+        // SAFETY: the panel is packed, and its columns are the output's; `left` holds the tiles before each.
         unsafe {
             let (start, factors) = (columns::start(panel, zero), store.factors(column, count));
             for row in rows.clone().step_by(ROWS) {
-                let tile = left.add((row - rows.start) * self.quads());
+                let tile = left.add(columns::left_words(row - rows.start, self.quads()));
                 let at = row * self.columns + column;
                 match rows.end - row {
                     1 => self.tile::<S, 1, C>(tile, panel, start, store, &factors, at, count),
