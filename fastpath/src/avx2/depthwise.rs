@@ -2,6 +2,7 @@
 
 use super::bands::Bands;
 use super::conv::Convolution;
+use super::halving;
 use super::math;
 use super::narrow;
 use super::square;
@@ -107,12 +108,16 @@ impl Band<'_> {
                 steps.apply(results, len, self.channel, 0, self.flat + place);
                 return;
             }
+            if halving::fits(self.bands.window) {
+                halving::sweep(self.bands.window, rows, self.source, self.weights, results, ends);
+                steps.apply(results, len, self.channel, 0, self.flat + place);
+                return;
+            }
             self.bands.load(self.source, rows.clone(), 0.0, workspace);
             let sides = [self.bands.window.high, self.bands.window.wide];
             let square = sides.iter().all(|axis| axis.kernel == sides[0].kernel && axis.dilation == 1);
             match (square, sides[0].kernel, sides[0].stride) {
                 (true, 3, 1) => square::sweep::<3, 1>(self.bands, self.weights, workspace, rows.len(), results, ends),
-                (true, 3, 2) => square::sweep::<3, 2>(self.bands, self.weights, workspace, rows.len(), results, ends),
                 (true, 5, 1) => square::sweep::<5, 1>(self.bands, self.weights, workspace, rows.len(), results, ends),
                 (true, 5, 2) => square::sweep::<5, 2>(self.bands, self.weights, workspace, rows.len(), results, ends),
                 _ => self.bands.sweep(

@@ -14,6 +14,7 @@ mod conv;
 mod depthwise;
 mod direct;
 mod elementwise;
+mod halving;
 mod int8;
 mod join;
 mod lanes;

@@ -146,6 +146,27 @@ fn depthwise_convolutions_are_the_twins() {
 }
 
 #[test]
+fn every_second_column_of_rows_of_any_length() {
+    let mut random = Random::new(43);
+    for width in (1..=24).chain([33, 56, 113]) {
+        for pads in [[0, 0, 0, 0], [1, 1, 1, 1], [0, 0, 1, 1], [2, 2, 2, 2]] {
+            if width + pads[1] + pads[3] < 3 {
+                continue;
+            }
+            let window = Window::plain(&[5, width], &[3, 3]).pads(&pads).strides(&[random.pick(&[1, 2]), 2]);
+            let channels = Channels { groups: 3, inputs: 1, outputs: random.pick(&[1, 2]), ..PLAIN };
+            let mut case = conv(&mut random, &window, channels, Fill::Whole);
+            case.clone().step("Relu", &[]).check(0.0);
+            // What one output reads is no other output's.
+            let elements = case.data[0].len();
+            case.data[0][random.pick(&[0, elements / 2, elements - 1])] = f32::INFINITY;
+            case.data[0][elements / 3] = f32::NAN;
+            case.check(0.0);
+        }
+    }
+}
+
+#[test]
 fn pointwise_convolutions_read_the_planes_as_they_are() {
     let mut random = Random::new(13);
     for (outputs, inputs, height, width) in
