@@ -95,15 +95,25 @@ impl Patches {
     unsafe fn pack_rows(&self, planes: *const u8, first: usize, less: Less, to: *mut u8) {
         let plane = self.window.input_len();
         let flip = _mm_set1_epi8(less.flip as i8);
-        for quad in 0..self.quads() {
-            let mut bytes = [flip; QUAD];
-            for i in 0..QUAD.min(self.channels - quad * QUAD) {
-                let at = (quad * QUAD + i) * plane + first;
-                // SAFETY: `at` lies inside the channel's plane, and no more bytes are read than are left of all planes.
-                bytes[i] = _mm_xor_si128(unsafe { load_bytes(planes.add(at), self.channels * plane - at) }, flip);
-            }
+        // SAFETY: the first column lies inside each channel's plane, and no more bytes are read than are left of all planes.
+        let row = |channel: usize| unsafe {
+            let at = channel * plane + first;
+            _mm_xor_si128(load_bytes(planes.add(at), self.channels * plane - at), flip)
+        };
+        let whole = self.channels / QUAD;
+        for quad in 0..whole {
+            let channel = quad * QUAD;
+            let bytes = [row(channel), row(channel + 1), row(channel + 2), row(channel + 3)];
             // SAFETY: the quad lies inside the panel.
             unsafe { quads::put(to.add(quad * QUAD_BYTES), bytes) };
+        }
+        if whole < self.quads() {
+            let mut bytes = [flip; QUAD];
+            for channel in whole * QUAD..self.channels {
+                bytes[channel % QUAD] = row(channel);
+            }
+            // SAFETY: the last quad lies inside the panel.
+            unsafe { quads::put(to.add(whole * QUAD_BYTES), bytes) };
         }
     }
 
@@ -119,14 +129,24 @@ impl Patches {
         let (mut bytes, mut depth) = ([flip; QUAD], 0);
         for tap in 0..self.window.taps() {
             let reading = self.reading(&places, tap / wide, tap % wide, less);
-            for channel in 0..self.channels {
-                // SAFETY: a piece starts inside the plane of the channel; the quad that is full lies inside the panel.
-                unsafe {
-                    bytes[depth % QUAD] = gather(planes, channel * plane, self.channels * plane, &reading, flip);
-                    depth += 1;
-                    if depth % QUAD == 0 {
-                        quads::put(to.add((depth / QUAD - 1) * QUAD_BYTES), bytes);
-                    }
+            // SAFETY: a piece starts inside the plane of the channel.
+            let row =
+                |channel: usize| unsafe { gather(planes, channel * plane, self.channels * plane, &reading, flip) };
+            let mut channel = 0;
+            while channel < self.channels {
+                let to = to.wrapping_add(depth / QUAD * QUAD_BYTES);
+                if depth % QUAD == 0 && self.channels - channel >= QUAD {
+                    let four = [row(channel), row(channel + 1), row(channel + 2), row(channel + 3)];
+                    // SAFETY: the quad lies inside the panel.
+                    unsafe { quads::put(to, four) };
+                    (channel, depth) = (channel + QUAD, depth + QUAD);
+                    continue;
+                }
+                bytes[depth % QUAD] = row(channel);
+                (channel, depth) = (channel + 1, depth + 1);
+                if depth % QUAD == 0 {
+                    // SAFETY: the quad lies inside the panel.
+                    unsafe { quads::put(to, bytes) };
                 }
             }
         }
