@@ -35,6 +35,7 @@ mod product;
 mod reduce;
 mod sliding;
 mod softmax;
+mod spread;
 mod square;
 mod steps;
 mod unary;
@@ -57,6 +58,7 @@ pub(crate) fn rows() -> &'static [Row] {
             winograd::rows,
             direct::rows,
             conv::rows,
+            spread::rows,
             pool::rows,
             elementwise::rows,
             unary::rows,

@@ -41,6 +41,9 @@ impl Finish {
 }
 
 impl Steps {
+    /// Nothing to do.
+    pub(crate) const NONE: Self = Self { all: [Step::Scale(1.0); MAX_STEPS], first: 0, end: 0 };
+
     /// The addresses of a call. They stay inside the tensors that the steps' inputs were checked for, as long as [`Steps::apply`] is given places
     /// inside the output.
     pub(crate) fn open(bound: &BoundEpilogue, call: &Call) -> Self {

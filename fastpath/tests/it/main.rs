@@ -12,5 +12,6 @@ mod quantised;
 mod recurrent;
 mod reductions;
 mod registry;
+mod spread;
 mod windows;
 mod winograd;

@@ -10,6 +10,7 @@ fn the_registry_says_what_runs_here() {
             "MatMul",
             "Gemm",
             "Conv",
+            "ConvTranspose",
             "MaxPool",
             "AveragePool",
             "Add",
