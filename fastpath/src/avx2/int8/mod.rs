@@ -1,8 +1,8 @@
 //! Quantised operators: products of bytes whose sums are exact.
 //!
-//! Bytes are widened to 16 bits, with their zero point taken off, when they are packed; `vpmaddwd` then multiplies pairs of them and adds the two
-//! products in 32 bits. That never saturates, as `vpmaddubsw` on bytes does: a difference of two bytes is at most 255, a pair of products at most
-//! 130050. It is no slower either, because one `vpmaddubsw` needs a `vpmaddwd` behind it. Sums wrap at 32 bits as the portable kernels' do.
+//! `vpmaddwd` multiplies pairs of 16-bit numbers and adds the two products in 32 bits, which never saturates: a difference of two bytes is at most 255, a
+//! pair of products at most 130050. `vpmaddubsw` does the same with bytes and adds in 16 bits, which may saturate: it is used where the weights are known to
+//! rule that out ([`quads`], [`columns`]). Sums wrap at 32 bits as the portable kernels' do.
 //!
 //! A signed byte with its top bit flipped is an unsigned one that is 128 larger. So everything here is unsigned, and `flip` says what to flip.
 
