@@ -2,7 +2,7 @@
 //! less an offset, rounded once.
 //!
 //! A number lies somewhere in a dword. What stands beside it is masked away, and it is converted where it stands: it is then too large by a power of
-//! two, of which the scale is relieved beforehand.
+//! two, of which the scale is relieved beforehand. An infinite scale, which makes infinities and NaNs by the format, makes NaNs alone here.
 
 use super::super::lanes::LANES;
 use std::arch::x86_64::*;
