@@ -111,7 +111,8 @@ fn conv(token: Avx2, request: Request<'_>) -> Option<Box<dyn Kernel>> {
                 let start = source.as_ptr().cast::<f32>().wrapping_add(group * plain);
                 let from = Matrix { start, row_step: depth, column_step: 1 };
                 let to = to.as_mut_ptr().cast::<f32>().wrapping_add(group * product.left_floats());
-                // SAFETY: the kernel checked that `source` holds the weights of all groups and `to` as many packed ones.
+                let _proof: Avx2 = token;
+                // SAFETY: the token proves AVX2 and FMA. The kernel checked that `source` holds the weights of all groups and `to` as many packed ones.
                 unsafe { product.pack_left(from, to) };
             }
         };

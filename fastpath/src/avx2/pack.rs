@@ -29,25 +29,69 @@ const BESIDE: usize = 4;
 /// Packs `rows` rows and `depth` columns of a left side to `to`.
 ///
 /// # Safety
-/// The elements named are readable; `rows` rounded up to whole tiles, times `depth`, floats are writable at `to`, and nobody else's.
+/// The CPU has AVX2 and FMA; the elements named are readable; `rows` rounded up to whole tiles, times `depth`, floats are writable at `to`, and nobody
+/// else's.
+#[target_feature(enable = "avx2,fma")]
 pub(crate) unsafe fn left(from: Matrix, rows: usize, depth: usize, to: *mut f32) {
-    let mut to = to;
     for tile in (0..rows).step_by(ROWS) {
         let valid = ROWS.min(rows - tile);
-        let from = from.at(tile, 0);
-        for k in 0..depth {
-            for r in 0..ROWS {
-                // SAFETY: row `tile + r < rows` and column `k < depth` are readable; `to` is advanced once for each element of the packed form.
-                unsafe {
+        let (from, to) = (from.at(tile, 0), to.wrapping_add(tile * depth));
+        let turned = if valid == ROWS && from.column_step == 1 { depth / LANES * LANES } else { 0 };
+        // SAFETY: rows `tile..tile + valid` and columns below `depth` are readable; the tile takes six floats for each column.
+        unsafe {
+            for k in (0..turned).step_by(LANES) {
+                turn(from.at(0, k), to.add(k * ROWS));
+            }
+            for k in turned..depth {
+                for r in 0..ROWS {
                     let value = if r < valid {
                         from.start.add(r * from.row_step + k * from.column_step).read_unaligned()
                     } else {
                         0.0
                     };
-                    to.add(r).write_unaligned(value);
+                    to.add(k * ROWS + r).write_unaligned(value);
                 }
             }
-            to = to.wrapping_add(ROWS);
+        }
+    }
+}
+
+/// Packs eight columns of six rows, whose columns lie together.
+///
+/// # Safety
+/// The CPU has AVX2 and FMA; eight floats are readable at each of six rows; 48 are writable at `to`.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn turn(from: Matrix, to: *mut f32) {
+    let zero = _mm256_setzero_ps();
+    let mut rows = [zero; ROWS];
+    // SAFETY: the caller's promise.
+    unsafe {
+        for r in 0..ROWS {
+            rows[r] = _mm256_loadu_ps(from.start.add(r * from.row_step));
+        }
+    }
+    // Column k of the first four rows, and behind it column k + 4; and so of the last two rows, with two columns in a half.
+    let [a, b, c, d, e, f] = rows;
+    let (ab, ab_high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+    let (cd, cd_high) = (_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+    let four = [
+        _mm256_shuffle_ps::<0b01_00_01_00>(ab, cd),
+        _mm256_shuffle_ps::<0b11_10_11_10>(ab, cd),
+        _mm256_shuffle_ps::<0b01_00_01_00>(ab_high, cd_high),
+        _mm256_shuffle_ps::<0b11_10_11_10>(ab_high, cd_high),
+    ];
+    let two = [_mm256_unpacklo_ps(e, f), _mm256_unpackhi_ps(e, f)];
+    for k in 0..LANES / 2 {
+        let pair = two[k / 2];
+        let pair = if k % 2 == 0 { pair } else { _mm256_permute_ps::<0b11_10_11_10>(pair) };
+        // SAFETY: columns `k` and `k + 4` have six floats each of the 48.
+        unsafe {
+            let (near, far) = (to.add(k * ROWS), to.add((k + LANES / 2) * ROWS));
+            _mm_storeu_ps(near, _mm256_castps256_ps128(four[k]));
+            _mm_storel_epi64(near.add(4).cast(), _mm_castps_si128(_mm256_castps256_ps128(pair)));
+            _mm_storeu_ps(far, _mm256_extractf128_ps::<1>(four[k]));
+            _mm_storel_epi64(far.add(4).cast(), _mm_castps_si128(_mm256_extractf128_ps::<1>(pair)));
         }
     }
 }

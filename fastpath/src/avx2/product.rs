@@ -3,6 +3,7 @@
 //! The sum of a result is split at fixed places along the depth; within a block it runs in order, and the blocks are added in order. Neither depends
 //! on how the work is shared out.
 
+mod shares;
 mod sweep;
 
 use super::blocks::Panels;
@@ -12,6 +13,7 @@ use super::pack::{self, Matrix};
 use super::patches::Patches;
 use super::steps::Steps;
 use crate::settle::WORKSPACE_FLOATS;
+use shares::uneven;
 use std::ops::Range;
 use sunmao_plugin_sdk::Call;
 use sweep::Sweep;
@@ -185,7 +187,8 @@ impl Product {
     /// Writes the packed form of a left side: block after block along the depth, in each tile after tile.
     ///
     /// # Safety
-    /// The matrix is readable, [`Product::left_floats`] floats are writable at `to`, and nobody else's.
+    /// The CPU has AVX2 and FMA; the matrix is readable, [`Product::left_floats`] floats are writable at `to`, and nobody else's.
+    #[target_feature(enable = "avx2,fma")]
     pub(crate) unsafe fn pack_left(&self, from: Matrix, to: *mut f32) {
         for k in (0..self.depth).step_by(self.block) {
             let depth = self.block.min(self.depth - k);
@@ -234,12 +237,9 @@ impl Product {
         if shards <= 1 {
             return true;
         }
-        let uneven = |units: usize| {
-            let units = (batches * units).max(1);
-            (units.div_ceil(shards) * shards) as f64 / units as f64
-        };
         let malus = |repeated: bool| if repeated { 1.1 } else { 1.0 };
-        uneven(self.panels()) * malus(self.packs_left) <= uneven(self.tiles()) * malus(self.packs_right)
+        uneven(self.columns, COLUMNS, shards, batches) * malus(self.packs_left)
+            <= uneven(self.rows, ROWS, shards, batches) * malus(self.packs_right)
     }
 
     /// Computes one part.
