@@ -40,7 +40,7 @@ pub(crate) unsafe fn left(from: Matrix, rows: usize, depth: usize, to: *mut f32)
         // SAFETY: rows `tile..tile + valid` and columns below `depth` are readable; the tile takes six floats for each column.
         unsafe {
             for k in (0..turned).step_by(LANES) {
-                turn(from.at(0, k), to.add(k * ROWS));
+                six_rows(from.at(0, k), to.add(k * ROWS));
             }
             for k in turned..depth {
                 for r in 0..ROWS {
@@ -62,7 +62,7 @@ pub(crate) unsafe fn left(from: Matrix, rows: usize, depth: usize, to: *mut f32)
 /// The CPU has AVX2 and FMA; eight floats are readable at each of six rows; 48 are writable at `to`.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn turn(from: Matrix, to: *mut f32) {
+unsafe fn six_rows(from: Matrix, to: *mut f32) {
     let zero = _mm256_setzero_ps();
     let mut rows = [zero; ROWS];
     // SAFETY: the caller's promise.
