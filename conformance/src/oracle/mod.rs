@@ -5,6 +5,7 @@
 //! operations are asked is `property`'s work.
 
 mod attention;
+mod blocks;
 mod convert;
 mod elementwise;
 mod epilogue;

@@ -3,7 +3,7 @@
 use super::index::{broadcast, tuples, under};
 use super::quantise::{requantised, single};
 use super::tensor::dtype;
-use super::{Answer, Question, Reals, Tensor, Unknown};
+use super::{Answer, Question, Reals, Tensor, Unknown, blocks};
 
 pub(super) fn answer(question: &Question) -> Option<Result<Vec<Answer>, Unknown>> {
     Some(match question.op.as_str() {
@@ -205,37 +205,23 @@ fn scaled_product(question: &Question) -> Result<Vec<Answer>, Unknown> {
     Ok(vec![Answer::reals(dtype::F32, &shape, Reals::sums(values, magnitudes, 1))])
 }
 
-/// `x` [..., k] times the transpose of `n` rows of blocks of 32 weights, each with an f16 scale in front: q8_0 has 32 signed bytes
-/// behind it, q4_0 16 bytes, low halves first, of numbers that count from -8.
+/// `x` [..., k] times the transpose of `n` rows of blocks.
 fn block_matmul(question: &Question) -> Result<Vec<Answer>, Unknown> {
-    const BLOCK: usize = 32;
     let (x, w) = (question.tensor(0)?, question.tensor(1)?);
     let &[n, k] = &w.shape[..] else { return Err(Unknown("weights of other than rows".into())) };
-    let stored = match w.dtype {
-        dtype::Q4_0 => 16,
-        dtype::Q8_0 => 32,
-        other => return Err(Unknown(format!("block format {other:#x}"))),
-    };
-    let half = super::float::format(dtype::F16).ok_or_else(|| Unknown("half floats".into()))?;
-    let mut weights = Vec::with_capacity(n * k);
-    for block in w.bytes.chunks(2 + stored) {
-        let scale = half.decode(u64::from(u16::from_le_bytes([block[0], block[1]])));
-        let quants = &block[2..];
-        let number = |i: usize| match stored {
-            32 => f64::from(quants[i] as i8),
-            _ if i < 16 => f64::from(quants[i] & 15) - 8.0,
-            _ => f64::from(quants[i - 16] >> 4) - 8.0,
-        };
-        weights.extend((0..BLOCK).map(|i| scale * number(i)));
-    }
+    let weights = blocks::decode(w.dtype, &w.bytes).ok_or_else(|| Unknown(format!("block format {:#x}", w.dtype)))?;
     let bias = question.optional(2).map(|bias| bias.reals());
     let factors = x.reals();
     let rows = x.count() / k.max(1);
     let (mut values, mut magnitudes) = (Vec::new(), Vec::new());
     for index in tuples(&[rows, n]) {
-        let terms = (0..k).map(|i| factors[index[0] * k + i] * weights[index[1] * k + i]);
         let addend = bias.as_ref().map_or(0.0, |bias| bias[index[1]]);
-        let (sum, magnitude) = terms.fold((addend, addend.abs()), |(sum, size), term| (sum + term, size + term.abs()));
+        let (mut sum, mut magnitude) = (addend, addend.abs());
+        for i in 0..k {
+            let (factor, (weight, size)) = (factors[index[0] * k + i], weights[index[1] * k + i]);
+            sum += factor * weight;
+            magnitude += factor.abs() * size;
+        }
         values.push(sum);
         magnitudes.push(magnitude);
     }

@@ -21,6 +21,9 @@ pub mod dtype {
     pub const U4: u16 = 21;
     pub const I4: u16 = 22;
     pub const Q4_0: u16 = 0x100;
+    pub const Q4_K: u16 = 0x101;
+    pub const Q5_K: u16 = 0x102;
+    pub const Q6_K: u16 = 0x103;
     pub const Q8_0: u16 = 0x104;
 
     /// Whether elements of the type are floating-point numbers.
@@ -89,11 +92,9 @@ impl Tensor {
     /// Bytes of a tensor.
     pub fn bytes_of(dtype: u16, shape: &[usize]) -> usize {
         let elements = shape.iter().product::<usize>();
-        match dtype {
-            // Blocks of 32: an f16 scale, then 16 bytes of two each, or 32.
-            dtype::Q4_0 => elements / 32 * 18,
-            dtype::Q8_0 => elements / 32 * 34,
-            _ => (elements * bits(dtype)).div_ceil(8),
+        match block(dtype) {
+            Some((of_block, bytes)) => elements / of_block * bytes,
+            None => (elements * bits(dtype)).div_ceil(8),
         }
     }
 
@@ -139,6 +140,18 @@ impl Tensor {
         let raw: Vec<u64> = self.raw().collect();
         let values: Vec<i128> = from.into_iter().map(|at| at.map_or(0, |at| raw[at].into())).collect();
         Self::of_wholes(self.dtype, shape, &values)
+    }
+}
+
+/// Elements and bytes of a block; none where each element lies by itself.
+pub(crate) fn block(dtype: u16) -> Option<(usize, usize)> {
+    match dtype {
+        dtype::Q4_0 => Some((32, 18)),
+        dtype::Q8_0 => Some((32, 34)),
+        dtype::Q4_K => Some((256, 144)),
+        dtype::Q5_K => Some((256, 176)),
+        dtype::Q6_K => Some((256, 210)),
+        _ => None,
     }
 }
 

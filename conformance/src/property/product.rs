@@ -210,15 +210,25 @@ fn scaled(draw: &mut Draw) -> Question {
 }
 
 fn blocks(draw: &mut Draw) -> Question {
-    let format = draw.pick(&[dtype::Q4_0, dtype::Q8_0]);
-    let (rows, k, n) = (draw.between(1, 5) as usize, 32 * draw.between(1, 4) as usize, draw.size(40));
+    // The format, the elements and bytes of its blocks, and where half floats stand there.
+    let formats: [(u16, usize, usize, &[usize]); 5] = [
+        (dtype::Q4_0, 32, 18, &[0]),
+        (dtype::Q8_0, 32, 34, &[0]),
+        (dtype::Q4_K, 256, 144, &[0, 2]),
+        (dtype::Q5_K, 256, 176, &[0, 2]),
+        (dtype::Q6_K, 256, 210, &[208]),
+    ];
+    let (format, elements, length, halves) = draw.pick(&formats);
+    let most = if elements == 32 { 4 } else { 2 };
+    let (rows, k, n) = (draw.between(1, 5) as usize, elements * draw.between(1, most) as usize, draw.size(40));
     draw.empty = false;
-    let stored = if format == dtype::Q4_0 { 16 } else { 32 };
-    let half = |value: f64| Tensor::of_reals(F16, &[1], &[value]).bytes;
     let mut bytes = Vec::new();
-    for _ in 0..n * k / 32 {
-        bytes.extend(half(draw.real(-0.1, 0.1)));
-        bytes.extend((0..stored).map(|_| draw.next() as u8));
+    for _ in 0..n * k / elements {
+        let mut block: Vec<u8> = (0..length).map(|_| draw.next() as u8).collect();
+        for &at in halves {
+            block[at..at + 2].copy_from_slice(&Tensor::of_reals(F16, &[1], &[draw.real(-0.1, 0.1)]).bytes);
+        }
+        bytes.extend(block);
     }
     let x = draw.pick(FLOATS);
     let x = if x == F64 { F32 } else { x };
