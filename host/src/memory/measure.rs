@@ -7,11 +7,19 @@ use std::path::Path;
 /// Proportional set size of this process: its own pages, and its share of those that it shares. Resident size would count the weights
 /// once for each instance that maps them.
 pub fn pss_bytes() -> Result<u64, MemoryError> {
+    own_share(&["Pss:"])
+}
+
+/// The same without pages of files, such as the program itself: how large the share of those is depends on how many other processes map them.
+pub fn pss_without_files_bytes() -> Result<u64, MemoryError> {
+    own_share(&["Pss_Anon:", "Pss_Shmem:"])
+}
+
+fn own_share(fields: &[&str]) -> Result<u64, MemoryError> {
     const PATH: &str = "/proc/self/smaps_rollup";
     let text = fs::read_to_string(PATH).ok();
-    text.as_deref()
-        .and_then(|text| kib_field(text, "Pss:"))
-        .ok_or(MemoryError::Unmeasured { what: "the memory of this process", path: PATH })
+    let sum = |text: &str| fields.iter().map(|field| kib_field(text, field)).sum();
+    text.as_deref().and_then(sum).ok_or(MemoryError::Unmeasured { what: "the memory of this process", path: PATH })
 }
 
 /// Bytes that could be taken without anyone being killed: what the system has available, or what the control group still allows,
@@ -107,6 +115,8 @@ mod tests {
         let block = std::hint::black_box(vec![1u8; 32 << 20]);
         let after = pss_bytes().unwrap();
         assert!(after > before + (16 << 20), "{before} {after}");
+        let own = pss_without_files_bytes().unwrap();
+        assert!(own > 32 << 20 && own < pss_bytes().unwrap(), "the program is a file: {own}");
         drop(block);
         assert!(available_bytes().unwrap() > 0);
     }

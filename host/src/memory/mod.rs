@@ -11,7 +11,7 @@ mod region;
 pub use heap::give_back;
 pub use mapping::{Mapping, Sharing};
 pub(crate) use mapping::{PAGE_BYTES, Reservation};
-pub use measure::{Memory, address_space_bytes, available_bytes, pss_bytes};
+pub use measure::{Memory, address_space_bytes, available_bytes, pss_bytes, pss_without_files_bytes};
 pub use region::Region;
 
 /// What can go wrong with memory.

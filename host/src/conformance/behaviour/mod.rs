@@ -16,7 +16,7 @@ mod results;
 pub use lab::Depth;
 
 use super::{Suite, Target};
-use crate::memory::{give_back, pss_bytes};
+use crate::memory::{give_back, pss_without_files_bytes};
 use lab::Lab;
 use std::sync::{Mutex, PoisonError};
 use sunmao_conformance::{BEHAVIOUR_SUITE, CaseFacts, Comparison, Outcome, Verdict};
@@ -93,17 +93,17 @@ impl Behaviour {
     }
 }
 
-/// Bytes of the process, without what the allocator only keeps for later: how much that is depends on who freed last.
+/// Bytes of the process, without files, and without what the allocator only keeps for later: how much that is depends on who freed last.
 fn weight() -> Result<u64, String> {
     give_back();
-    pss_bytes().map_err(|error| error.to_string())
+    pss_without_files_bytes().map_err(|error| error.to_string())
 }
 
 /// What became of all checks.
 #[derive(Debug)]
 pub struct Containment {
     outcomes: Vec<(&'static str, Result<(), Trouble>)>,
-    /// Bytes of the process (its proportional share) before the checks.
+    /// Bytes of the process (its proportional share, without files) before the checks.
     pub before: u64,
     /// The same after them.
     pub after: u64,
