@@ -55,7 +55,7 @@ pub(super) unsafe fn transform<const P: usize>(
 /// Writes the outputs of up to eight tiles of one filter.
 ///
 /// # Safety
-/// As for [`transform`]; the plane begins `plane` floats behind that of filter 0.
+/// As for [`transform()`]; the plane begins `plane` floats behind that of filter 0.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 unsafe fn group<const P: usize>(
@@ -119,7 +119,7 @@ unsafe fn group<const P: usize>(
 /// Applies the steps that were not done in registers, along the strips of the block.
 ///
 /// # Safety
-/// As for [`transform`].
+/// As for [`transform()`].
 #[target_feature(enable = "avx2,fma")]
 unsafe fn rest(tiling: &Tiling, block: &Range<usize>, places: &[Place; TILES_MAX], row: usize, to: &Destination<'_>) {
     let (width, plane) = (tiling.window.wide.output, row * tiling.window.output_len());
