@@ -195,8 +195,10 @@ fn select(command: &mut Command, group: &Group, packages: &[String]) {
 fn count(lines: &[String]) -> Counts {
     let mut counts = Counts::default();
     for line in lines {
+        // Nextest repeats what a failing test printed, which ends with such a line too: indented.
+        let is_of_cargo = line.starts_with("test result:");
         let line = line.trim();
-        let closing = line.starts_with("test result:") || (line.starts_with("Summary [") && line.contains("run:"));
+        let closing = is_of_cargo || (line.starts_with("Summary [") && line.contains("run:"));
         if !closing {
             continue;
         }
@@ -236,6 +238,7 @@ mod tests {
         check_count("     Summary [   0.2s] 7 tests run: 5 passed (1 slow), 1 failed, 1 timed out, 2 skipped", 5, 2, 2);
         check_count("     Summary [   0.2s] 1 test run: 1 passed, 0 skipped", 1, 0, 0);
         check_count("3 passed by", 0, 0, 0);
+        check_count("    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 61 filtered out", 0, 0, 0);
     }
 
     #[test]
