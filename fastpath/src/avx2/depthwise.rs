@@ -12,6 +12,7 @@ use crate::registry::{LATEST, Row};
 use crate::request::Request;
 use crate::settle::{kernel, needs};
 use std::arch::x86_64::*;
+use std::ops::Range;
 use std::sync::Arc;
 use sunmao_plugin_sdk::abi::Tolerance;
 use sunmao_plugin_sdk::{Call, Kernel};
@@ -105,14 +106,23 @@ impl Band<'_> {
             let ends = Ends { bias, low, high };
             if narrow::fits(self.bands) {
                 narrow::sweep(self.bands.window, self.source, self.weights, results, ends);
-                steps.apply(results, len, self.channel, 0, self.flat + place);
-                return;
-            }
-            if halving::fits(self.bands.window) {
+            } else if halving::fits(self.bands.window) {
                 halving::sweep(self.bands.window, rows, self.source, self.weights, results, ends);
-                steps.apply(results, len, self.channel, 0, self.flat + place);
-                return;
+            } else {
+                self.sweep_loaded(rows, workspace, results, ends);
             }
+            steps.apply(results, len, self.channel, 0, self.flat + place);
+        }
+    }
+
+    /// Computes rows from a copy of what they read, with columns sorted.
+    ///
+    /// # Safety
+    /// As for [`Band::run`]; `results` is where the first of the rows goes.
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn sweep_loaded(&self, rows: Range<usize>, workspace: *mut f32, results: *mut f32, ends: Ends) {
+        // SAFETY: the caller's promise.
+        unsafe {
             self.bands.load(self.source, rows.clone(), 0.0, workspace);
             let sides = [self.bands.window.high, self.bands.window.wide];
             let square = sides.iter().all(|axis| axis.kernel == sides[0].kernel && axis.dilation == 1);
@@ -129,7 +139,6 @@ impl Band<'_> {
                     |sum, _, _| ends.apply(sum),
                 ),
             }
-            steps.apply(results, len, self.channel, 0, self.flat + place);
         }
     }
 }

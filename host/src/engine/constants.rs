@@ -6,7 +6,7 @@ use super::member::Member;
 use super::packing::{Fresh, Packing};
 use super::{EngineError, Executor};
 use crate::device::{DeviceError, Place};
-use crate::memory::{Region, Sharing, give_back};
+use crate::memory::{Region, Sharing};
 use crate::plan::{Constant, Form, Plan, PlanError};
 use crate::store::{Constants, Piece};
 use sha2::{Digest, Sha256};
@@ -108,8 +108,6 @@ impl ConstantStore {
             let bytes = (end - start).next_multiple_of(SEGMENT_ALIGN);
             let packing = Packing { plan, weights, executor, fresh: &fresh };
             let constants = self.segment(&packing, packer, &name.finalize(), bytes)?;
-            // What the weights were read into, before as much is mapped.
-            give_back();
             executor.mapping().map(start, &constants.region, constants.offset, bytes, Sharing::CopyOnWrite)?;
             // The first request reads nearly all of it.
             executor.mapping().populate(start, bytes)?;

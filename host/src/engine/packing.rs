@@ -7,7 +7,7 @@ use super::member::Member;
 use super::native::pack_native;
 use super::{EngineError, Executor};
 use crate::device::{Place, value_bytes};
-use crate::memory::Region;
+use crate::memory::{Region, give_back};
 use crate::plan::{Constant, Form, Plan, PlanError};
 use crate::store::{Constants, PIECE_BYTES, Sum};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -84,6 +84,8 @@ impl Packing<'_> {
                 sums[index] = of_one;
             }
         }
+        // What the weights were read into, before as much is mapped.
+        give_back();
         Ok(sums.concat())
     }
 

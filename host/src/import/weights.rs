@@ -99,13 +99,18 @@ impl WeightSource {
     }
 }
 
+/// Element type and shape of a weight; nobody can read one without them.
+fn known(value: &Value) -> Result<(DType, Vec<u64>), String> {
+    let dtype = value.dtype.ok_or("a weight of unknown type")?;
+    Ok((dtype, value.concrete().ok_or("a weight of unknown shape")?))
+}
+
 impl sunmao_graph::Weights for WeightSource {
     fn bytes(&self, value: &Value, weight: &Weight) -> Result<Arc<[u8]>, String> {
         if weight.source == DERIVED {
             return self.derived.get(weight);
         }
-        let dtype = value.dtype.ok_or("a weight of unknown type")?;
-        let shape = value.concrete().ok_or("a weight of unknown shape")?;
+        let (dtype, shape) = known(value)?;
         if Encoding::from_name(&weight.encoding) != Some(Encoding::RawLe) {
             return self.read(dtype, &shape, weight).map(Arc::from);
         }
@@ -120,8 +125,7 @@ impl sunmao_graph::Weights for WeightSource {
         if weight.source == DERIVED || Encoding::from_name(&weight.encoding) != Some(Encoding::RawLe) {
             return self.bytes(value, weight)?.chunks(most).try_for_each(visit);
         }
-        let dtype = value.dtype.ok_or("a weight of unknown type")?;
-        let shape = value.concrete().ok_or("a weight of unknown shape")?;
+        let (dtype, shape) = known(value)?;
         self.check(dtype, &shape, weight)?;
         let most = most as u64;
         let mut buffer = vec![0; weight.length.min(most) as usize];
@@ -143,8 +147,7 @@ impl sunmao_graph::Weights for WeightSource {
     }
 
     fn bytes_into(&self, value: &Value, weight: &Weight, into: &mut Vec<u8>) -> Result<(), String> {
-        let dtype = value.dtype.ok_or("a weight of unknown type")?;
-        let shape = value.concrete().ok_or("a weight of unknown shape")?;
+        let (dtype, shape) = known(value)?;
         self.read_into(dtype, &shape, weight, into)
     }
 }
