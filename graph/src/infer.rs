@@ -25,7 +25,7 @@ use crate::validate::RANK_MAX;
 use crate::{Attribute, Container, Content, DType, Dim, Graph, Node, Role, Symbol, SymbolId, Value, ValueId};
 
 pub(crate) use einsum::{Equation, Label};
-pub(crate) use elementwise::broadcast;
+pub(crate) use elementwise::{broadcast, covers as is_elementwise};
 pub(crate) use network::{PoolGeometry, Spatial, transpose_pads};
 
 /// Longest axis that is accepted.

@@ -3,7 +3,8 @@
 use super::{Fact, Facts, Scope};
 use crate::{DType, Dim};
 
-pub(super) fn covers(op: &str) -> bool {
+/// Whether an operator computes each element of its result from those at the same place of its operands, which broadcast.
+pub(crate) fn covers(op: &str) -> bool {
     unary(op)
         || comparison(op)
         || arithmetic(op)

@@ -17,6 +17,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::process::ExitCode;
 
+/// What is shown of a request's shapes.
+struct Planned {
+    plan: Plan,
+    /// How many times the plan is run for one request.
+    parts: u64,
+}
+
 /// Loads the model and prints the parts that were asked for.
 pub(super) fn inspect(arguments: &arguments::Inspect) -> Result<ExitCode, Failure> {
     let assembled = Assembled::once(&arguments.common)?;
@@ -35,10 +42,11 @@ pub(super) fn inspect(arguments: &arguments::Inspect) -> Result<ExitCode, Failur
                 tracing::warn!("{what}");
                 None
             }
-            Some(shapes) => Some(
-                during("planning", || session.plan(&shapes))
-                    .map_err(|error| Failure::from(error).at(model.display()))?,
-            ),
+            Some(shapes) => {
+                let plan = during("planning", || session.plan(&shapes))
+                    .map_err(|error| Failure::from(error).at(model.display()))?;
+                Some(Planned { plan, parts: session.parts(&shapes) })
+            }
             None if rest_is_shown => {
                 tracing::warn!(
                     "the shapes of the inputs are open, so there is no plan to show; give them with --shape NAME=1x3x224x224"
@@ -103,7 +111,7 @@ fn example(session: &Session) -> String {
     session.inputs().iter().filter(|spec| spec.shape.contains(&None)).map(of).collect::<Vec<_>>().join(" ")
 }
 
-fn text_form(arguments: &arguments::Inspect, session: &Session, plan: Option<&Plan>) -> String {
+fn text_form(arguments: &arguments::Inspect, session: &Session, planned: Option<&Planned>) -> String {
     let shows = |what: What| arguments.what.contains(&what);
     let chip = session.chip();
     let mut out = format!(
@@ -125,7 +133,13 @@ fn text_form(arguments: &arguments::Inspect, session: &Session, plan: Option<&Pl
                 writeln!(out, "{number:4}  {} nodes: {operators}{}", segment.graph.nodes.len(), bound_text(segment));
         }
     }
-    let Some(plan) = plan else { return out };
+    let Some(Planned { plan, parts: count }) = planned else { return out };
+    if *count > 1 {
+        let _ = writeln!(
+            out,
+            "\na request of these shapes is computed in {count} parts, one sample each; this is for one of them"
+        );
+    }
     if shows(What::Plan) {
         let _ = write!(out, "\nplan\n{plan}");
     }
@@ -234,7 +248,7 @@ fn counted(plan: &Plan) -> BTreeMap<(String, &str, &str), usize> {
     counts
 }
 
-fn json_form(arguments: &arguments::Inspect, session: &Session, plan: Option<&Plan>) -> String {
+fn json_form(arguments: &arguments::Inspect, session: &Session, planned: Option<&Planned>) -> String {
     let shows = |what: What| arguments.what.contains(&what);
     let specs = |specs: &[crate::session::TensorSpec]| -> Vec<Value> {
         specs.iter().map(|spec| json!({ "name": spec.name, "dtype": spec.dtype.name(), "shape": spec.shape })).collect()
@@ -248,7 +262,8 @@ fn json_form(arguments: &arguments::Inspect, session: &Session, plan: Option<&Pl
         let segments: Vec<Value> = session.segments().iter().map(of).collect();
         out["steps"] = json!({ "text": session.program().to_string(), "segments": segments });
     }
-    if let Some(plan) = plan {
+    if let Some(Planned { plan, parts: count }) = planned {
+        out["parts"] = json!(count);
         if shows(What::Plan) {
             out["plan"] = json!({ "dispatches": plan.dispatches.len(), "text": plan.to_string() });
         }

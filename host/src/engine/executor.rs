@@ -166,6 +166,11 @@ impl Executor {
         look(&self.constants.lock().expect("constants lock: no holder panics"))
     }
 
+    /// Has those members begin anew: their next run is on fresh instances of the chip.
+    pub fn renew(&self, members: &[usize]) {
+        members.iter().for_each(|&index| self.member(index).drop_instance());
+    }
+
     /// Member `index`, for this thread alone. A panic of a former holder leaves nothing half done that matters: it is bound anew.
     pub(super) fn member(&self, index: usize) -> MutexGuard<'_, Member> {
         self.members[index].lock().unwrap_or_else(std::sync::PoisonError::into_inner)

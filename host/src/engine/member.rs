@@ -35,6 +35,11 @@ impl Member {
         Self { plugin, live: None }
     }
 
+    /// The next run is on a fresh instance.
+    pub(super) fn drop_instance(&mut self) {
+        self.live = None;
+    }
+
     /// The instance, made and mapped when there is none.
     fn live(&mut self, executor: &Executor) -> Result<&mut Live, EngineError> {
         const NO_CHIP: &str = "chip dispatches are planned only where there is a chip plugin";

@@ -20,6 +20,8 @@ pub struct Run {
     barrier: Barrier,
     one_by_one: bool,
     trace: Option<Arc<Trace>>,
+    /// What the trace calls the first thread.
+    first_thread: usize,
     /// The first failure that is not a mere consequence of another.
     failure: Mutex<Option<EngineError>>,
 }
@@ -28,7 +30,17 @@ impl Run {
     /// A run of `loaded` on `slot` by those members; one: it runs alone.
     pub fn new(executor: Arc<Executor>, loaded: Arc<Loaded>, slot: usize, members: Vec<usize>) -> Self {
         let barrier = Barrier::new(members.len());
-        Self { executor, loaded, slot, members, barrier, one_by_one: false, trace: None, failure: Mutex::new(None) }
+        Self {
+            executor,
+            loaded,
+            slot,
+            members,
+            barrier,
+            one_by_one: false,
+            trace: None,
+            first_thread: 0,
+            failure: Mutex::new(None),
+        }
     }
 
     /// The same, with a call into the chip for each dispatch: should one fail, it is known which.
@@ -36,9 +48,9 @@ impl Run {
         Self { one_by_one: true, ..self }
     }
 
-    /// The same, with everything written down.
-    pub fn traced(self, trace: Option<Arc<Trace>>) -> Self {
-        Self { trace, ..self }
+    /// The same, with everything written down, threads numbered from `first_thread` on.
+    pub fn traced(self, trace: Option<Arc<Trace>>, first_thread: usize) -> Self {
+        Self { trace, first_thread, ..self }
     }
 
     /// How many threads take part.
@@ -55,25 +67,32 @@ impl Run {
             }
         }
         if let (Some(trace), Some(start)) = (&self.trace, start) {
-            trace.note(What::CopyIn { bytes: inputs.iter().map(|bytes| bytes.len() as u64).sum() }, start);
+            let bytes = inputs.iter().map(|bytes| bytes.len() as u64).sum();
+            trace.note(What::CopyIn { bytes }, self.first_thread, start);
         }
         Ok(())
     }
 
     /// Copies output `index` of the plan.
     pub fn copy_out(&self, index: usize) -> Result<Vec<u8>, EngineError> {
+        let mut bytes = vec![0; self.loaded.plan.outputs[index].bytes as usize];
+        self.copy_out_to(index, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Copies output `index` of the plan to where it is wanted.
+    pub fn copy_out_to(&self, index: usize, bytes: &mut [u8]) -> Result<(), EngineError> {
         let start = self.trace.as_ref().map(|trace| trace.now());
         let port = &self.loaded.plan.outputs[index];
-        let mut bytes = vec![0; port.bytes as usize];
         let at = match port.at {
             Argument::Constant(constant) => self.loaded.constants_at[constant],
             Argument::Slot(offset) => self.executor.layout().slots_at + offset + self.executor.base(self.slot),
         };
-        self.executor.mapping().read(at, &mut bytes)?;
+        self.executor.mapping().read(at, bytes)?;
         if let (Some(trace), Some(start)) = (&self.trace, start) {
-            trace.note(What::CopyOut { bytes: port.bytes }, start);
+            trace.note(What::CopyOut { bytes: port.bytes }, self.first_thread, start);
         }
-        Ok(bytes)
+        Ok(())
     }
 
     /// Replays this thread's part. `thread` counts from 0; all threads of the run must take part.
@@ -81,7 +100,9 @@ impl Run {
         // Whatever goes wrong here, the others must not wait for this thread.
         let replay = || match &self.trace {
             None => self.replay(thread, &mut Unobserved),
-            Some(trace) => self.replay(thread, &mut Recorder::new(trace, &self.loaded.plan, thread)),
+            Some(trace) => {
+                self.replay(thread, &mut Recorder::new(trace, &self.loaded.plan, self.first_thread + thread))
+            }
         };
         let replayed = catch_unwind(AssertUnwindSafe(replay)).unwrap_or(Err(EngineError::Panic));
         if let Err(error) = replayed {

@@ -82,14 +82,14 @@ impl Trace {
         self.events.lock().unwrap_or_else(PoisonError::into_inner).extend(events);
     }
 
-    /// Notes what the caller's thread did from `start` until now.
-    pub fn note(&self, what: What, start: u64) {
-        self.extend([Event { what, thread: 0, start, end: self.now() }]);
+    /// Notes what a thread of the request did from `start` until now.
+    pub fn note(&self, what: What, thread: usize, start: u64) {
+        self.extend([Event { what, thread: thread as u32, start, end: self.now() }]);
     }
 
-    /// Notes a host operator.
+    /// Notes a host operator, which the caller's thread has run.
     pub fn note_host(&self, node: &Node, start: u64) {
-        self.note(What::Host { op: node.op.clone(), node: node.label() }, start);
+        self.note(What::Host { op: node.op.clone(), node: node.label() }, 0, start);
     }
 }
 

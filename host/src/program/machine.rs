@@ -1,11 +1,12 @@
 //! What the segments of a model run on: their plans, the chip, and the threads of the process.
 
+use super::division::Division;
 use super::partition::partition;
 use super::plans::{Plans, Ready, Signature};
 use super::{PlanFailure, Program, RunError, Segment};
 use crate::config::FastPaths;
 use crate::device::{Chip, Costs};
-use crate::engine::{EngineError, Run, Trace};
+use crate::engine::{EngineError, Parts, Run, Samples, Trace};
 use crate::import::WeightSource;
 use crate::memory::Memory;
 use crate::plan::Plan;
@@ -71,6 +72,11 @@ impl Machine {
         self.plans.plan(segment, signature)
     }
 
+    /// How a request is computed in parts, where it is.
+    pub(crate) fn division(&self, segment: usize, signature: &Signature) -> Option<Arc<Division>> {
+        self.plans.division(segment, signature)
+    }
+
     /// Makes the plan of a segment now, so that the first request finds it. Where the chip fails at one node after the other, each goes elsewhere,
     /// until the chip is set aside.
     pub fn prepare(&self, segment: usize, signature: &Signature) -> Result<(), PlanFailure> {
@@ -117,30 +123,28 @@ impl Machine {
     }
 
     /// Runs a plan on the threads of `grant`; a failure of the chip's instance is tried once more on a fresh one. The results lie in the slot
-    /// of the grant's leader until its next run. What happens is written to `trace`, where there is one.
+    /// of the grant's leader until its next run. What happens is written to `trace`, where there is one. `second`: the request has failed once already.
     pub(crate) fn run(
         &self,
         ready: &Ready,
         grant: &Grant<'_>,
         inputs: &[&[u8]],
+        mut second: bool,
         trace: Option<&Arc<Trace>>,
     ) -> Result<Arc<Run>, RunError> {
-        let mut second = false;
         loop {
             // The slot of the leader: nobody else leads with the same member at the same time.
             let members: Vec<usize> = grant.members().to_vec();
             let slot = members[0];
-            let run = Run::new(ready.executor.clone(), ready.loaded.clone(), slot, members).traced(trace.cloned());
+            let run = Run::new(ready.executor.clone(), ready.loaded.clone(), slot, members).traced(trace.cloned(), 0);
             let run = Arc::new(if second { run.one_by_one() } else { run });
             run.copy_in(inputs)?;
-            let part = run.clone();
-            let work: Work = Arc::new(move |thread| part.take_part(thread));
-            grant.run(&work);
+            work_together(grant, &run);
             let chip = self.chip();
             match run.outcome() {
                 Ok(()) => return Ok(run),
                 Err(error) if error.worth_a_retry() && !second => {
-                    tracing::warn!(chip = %chip.name, %error, "a request failed; trying once more on a fresh instance");
+                    self.begin_anew(ready, grant, &error);
                     second = true;
                 }
                 Err(error) if error.worth_a_retry() => {
@@ -151,4 +155,48 @@ impl Machine {
             }
         }
     }
+
+    /// A request failed for the first time: none of the instances that it ran on is to run it again.
+    fn begin_anew(&self, ready: &Ready, grant: &Grant<'_>, error: &EngineError) {
+        tracing::warn!(chip = %self.chip().name, %error, "a request failed; trying once more on a fresh instance");
+        ready.executor.renew(grant.members());
+    }
+
+    /// Runs the plan of one sample for each, several at a time on the threads of `grant`. Answers the bytes of each output, of all samples one after the
+    /// other. none: the chip's instance failed at one, and the request is to be tried once more, whole and on a fresh one.
+    pub(crate) fn run_parts(
+        &self,
+        ready: &Ready,
+        grant: &Grant<'_>,
+        samples: Samples,
+        trace: Option<&Arc<Trace>>,
+    ) -> Result<Option<Vec<Vec<u8>>>, RunError> {
+        let part_bytes: u64 = ready.plan().outputs.iter().map(|port| port.bytes).sum();
+        self.plans.check_room(part_bytes.saturating_mul(samples.count as u64))?;
+        let members = || grant.members().to_vec();
+        let parts = Parts::new(ready.executor.clone(), ready.loaded.clone(), members(), samples, trace.cloned());
+        let parts = Arc::new(parts);
+        let taken = parts.clone();
+        let work: Work = Arc::new(move |thread| taken.take_parts(thread));
+        grant.run(&work);
+        let run_together = |part: usize| {
+            let run = Arc::new(parts.begin(part, members(), 0)?);
+            work_together(grant, &run);
+            parts.end(part, &run)
+        };
+        let outcome = parts.outcome().and_then(|()| parts.left_over().try_for_each(run_together));
+        match outcome.and_then(|()| parts.outputs()) {
+            Err(error) if error.worth_a_retry() => {
+                self.begin_anew(ready, grant, &error);
+                Ok(None)
+            }
+            other => Ok(Some(other?)),
+        }
+    }
+}
+
+fn work_together(grant: &Grant<'_>, run: &Arc<Run>) {
+    let part = run.clone();
+    let work: Work = Arc::new(move |thread| part.take_part(thread));
+    grant.run(&work);
 }

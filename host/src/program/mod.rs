@@ -6,6 +6,7 @@
 //! part of what a plan is made for. Who runs the nodes of a segment is `plan`'s and `device`'s question; what a host operator computes is `host_ops`'.
 
 mod control;
+mod division;
 mod error;
 mod limits;
 mod machine;
@@ -18,6 +19,7 @@ mod text;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use division::Division;
 pub use error::{PlanFailure, RunError};
 pub use limits::Limits;
 pub use machine::{Machine, MachineOptions};

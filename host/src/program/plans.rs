@@ -1,16 +1,18 @@
 //! The plans of a model's segments, one for each signature of a segment, the least recently used one dropped when a segment has too many.
 
+use super::division::{self, Division};
 use super::{MachineOptions, PlanFailure, Segment};
 use crate::device::{BrokenPromises, ByCost, Chip, FastPathRecord, Placer, Scout, Selector};
 use crate::engine::{EngineError, Executor, Layout, Loaded, PortableEvaluator, check_fast_paths};
 use crate::import::WeightSource;
 use crate::plan::{self, MemoryUse, Plan};
-use crate::plugin::Kind;
+use crate::plugin::{ChipFacts, Kind};
 use crate::store::{Shelf, encode, kept_record};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use sunmao_graph::{Binding, DType, optimise};
+use sunmao_graph::batch::samples_apart;
+use sunmao_graph::{Binding, DType, Graph, GraphError, optimise};
 
 /// Plans of one segment kept at a time. Each holds its dispatches in every instance; constants are shared.
 const MAX_PLANS: usize = 16;
@@ -21,6 +23,9 @@ const KEPT_MAX: usize = 64;
 const KEPT: crate::store::Kind = crate::store::Kind { ending: "plan", magic: b"SUNMAOP1", what: "a plan" };
 /// A plan that took longer to make is worth a line in the log.
 const LONG: Duration = Duration::from_secs(1);
+
+/// A signature, and how requests of it are computed in parts, where they are.
+type Divided = (Signature, Option<Arc<Division>>);
 
 /// What a plan is made for: one entry for each input of the segment, in order.
 pub type Signature = Vec<InputKey>;
@@ -64,6 +69,8 @@ pub(super) struct Plans {
     /// Plans that were kept there so far.
     kept: AtomicUsize,
     cache: Mutex<Cache>,
+    /// By segment; the most recently made last.
+    divisions: Mutex<Vec<Vec<Divided>>>,
     /// Held while a plan is made, so that it is made once; requests with known signatures do not wait for it.
     making: Mutex<()>,
 }
@@ -85,9 +92,10 @@ impl Plans {
         options: MachineOptions,
     ) -> Self {
         let plans = segments.iter().map(|_| Vec::new()).collect();
+        let divisions = Mutex::new(segments.iter().map(|_| Vec::new()).collect());
         let cache = Mutex::new(Cache { executor: None, plans });
         let (broken, kept) = (BrokenPromises::default(), AtomicUsize::new(0));
-        Self { segments, weights, chip, broken, options, shelf, kept, cache, making: Mutex::new(()) }
+        Self { segments, weights, chip, broken, options, shelf, kept, cache, divisions, making: Mutex::new(()) }
     }
 
     /// The plan of a segment for `signature`, made if need be.
@@ -126,6 +134,41 @@ impl Plans {
         Ok(Ready { executor, loaded })
     }
 
+    /// How a request is computed in parts; none: it is computed whole.
+    pub(super) fn division(&self, segment: usize, signature: &Signature) -> Option<Arc<Division>> {
+        let samples = division::samples(&self.segments[segment], signature)?;
+        let lock = || self.divisions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, known)) = lock()[segment].iter().find(|(known, _)| known == signature) {
+            return known.clone();
+        }
+        let division = self.divide(segment, signature, samples).map(Arc::new);
+        let known = &mut lock()[segment];
+        if known.len() == MAX_PLANS {
+            known.remove(0);
+        }
+        known.push((signature.clone(), division.clone()));
+        division
+    }
+
+    fn divide(&self, segment: usize, signature: &Signature, samples: u64) -> Option<Division> {
+        // Who cannot split an operator may be a device behind the plugin, and a batch one job to it.
+        if self.facts().info.max_shards < 2 {
+            return None;
+        }
+        let part = division::part(signature, samples);
+        let concrete = |signature| self.concrete(segment, signature).ok();
+        let apart = match samples_apart(&concrete(signature)?, &concrete(&part)?) {
+            Ok(apart) => apart,
+            Err(together) => {
+                tracing::debug!(segment, samples, %together, "a batch is computed whole");
+                return None;
+            }
+        };
+        // What is wrong with the model is told by the request itself.
+        let pays = self.plan(segment, &part).is_ok_and(|plan| division::activations_outweigh(&plan));
+        pays.then_some(Division { part, count: samples, apart })
+    }
+
     /// A plan of a segment for `signature`, from the store or made; it is not loaded.
     pub(super) fn plan(&self, segment: usize, signature: &Signature) -> Result<Plan, PlanFailure> {
         // What a chip's failures have led to is not to be found by a later start, nor is what was right before they happened.
@@ -152,17 +195,8 @@ impl Plans {
     }
 
     fn make(&self, segment: usize, signature: &Signature) -> Result<Plan, PlanFailure> {
-        let graph = &self.segments[segment].graph;
-        let bindings: Vec<Binding> = graph
-            .inputs
-            .iter()
-            .zip(signature.iter().cloned())
-            .map(|(&input, key)| Binding { input, dtype: Some(key.dtype), shape: key.shape, content: key.content })
-            .collect();
-        let graph = optimise::concrete(graph, &bindings, &self.weights, &mut PortableEvaluator)?;
-        let Kind::Chip(facts) = self.chip.plugin.kind() else {
-            unreachable!("the registry keeps importers apart from chips")
-        };
+        let graph = self.concrete(segment, signature)?;
+        let facts = self.facts();
         let selector = Selector {
             chip: Some(Scout::new(&self.chip, &self.broken)),
             fast_paths: self.chip.fast_path_rules(&self.options.fast_paths),
@@ -182,6 +216,29 @@ impl Plans {
         }
         // What failed is on record now, and refused: each round has fewer fast paths than the one before.
         self.make(segment, signature)
+    }
+
+    fn facts(&self) -> &ChipFacts {
+        match self.chip.plugin.kind() {
+            Kind::Chip(facts) => facts,
+            _ => unreachable!("the registry keeps importers apart from chips"),
+        }
+    }
+
+    /// Refuses results that there is no memory for, before they are computed.
+    pub(super) fn check_room(&self, bytes: u64) -> Result<(), EngineError> {
+        Executor::check_memory(bytes, self.options.memory.available())
+    }
+
+    fn concrete(&self, segment: usize, signature: &Signature) -> Result<Graph, GraphError> {
+        let graph = &self.segments[segment].graph;
+        let bindings: Vec<Binding> = graph
+            .inputs
+            .iter()
+            .zip(signature.iter().cloned())
+            .map(|(&input, key)| Binding { input, dtype: Some(key.dtype), shape: key.shape, content: key.content })
+            .collect();
+        optimise::concrete(graph, &bindings, &self.weights, &mut PortableEvaluator)
     }
 
     /// The executor, or a larger one in its place when the plan does not fit. Requests that run on the old one finish there.

@@ -198,7 +198,7 @@ impl Values<'_> {
             segment.signature(inputs.iter().map(|tensor| (tensor.dtype, &tensor.shape[..], &*tensor.bytes)))?;
         let ready = machine.ready(number, &signature)?;
         let unbound = segment.unbound(inputs.iter().map(|tensor| &*tensor.bytes));
-        let run = machine.run(&ready, context.grant, &unbound, context.trace.as_ref())?;
+        let run = machine.run(&ready, context.grant, &unbound, false, context.trace.as_ref())?;
         for (index, (id, port)) in outputs.iter().zip(&ready.plan().outputs).enumerate() {
             let bytes = run.copy_out(index)?.into();
             let tensor = Tensor { dtype: port.dtype, shape: port.shape.clone(), bytes };

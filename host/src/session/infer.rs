@@ -2,10 +2,10 @@
 
 use super::{InferError, Tensor, TensorSpec};
 use crate::device::Chip;
-use crate::engine::{EngineError, Trace};
+use crate::engine::{EngineError, Samples, Trace};
 use crate::host_ops::Value;
 use crate::plan::{Plan, PlanError};
-use crate::program::{Context, InputKey, Limits, Machine, PlanFailure, Program, Segment, Signature};
+use crate::program::{Context, Division, InputKey, Limits, Machine, PlanFailure, Program, Segment, Signature};
 use std::sync::Arc;
 use sunmao_graph::tensor::read_strings;
 use sunmao_graph::{Container, DType, Dim, Graph};
@@ -69,12 +69,22 @@ impl Session {
         self.program.whole().is_some_and(decided)
     }
 
-    /// The plan for inputs of these shapes (in the model's order), as `infer` would use it.
+    /// The plan for inputs of these shapes (in the model's order), as `infer` would use it: for one part of them, where there are several.
     pub fn plan(&self, shapes: &[Vec<u64>]) -> Result<Plan, InferError> {
         match self.program.whole() {
-            Some(whole) => Ok(self.machine.plan(whole, &self.signature(shapes))?),
+            Some(whole) => {
+                let signature = self.signature(shapes);
+                let division = self.machine.division(whole, &signature);
+                Ok(self.machine.plan(whole, division.as_ref().map_or(&signature, |division| &division.part))?)
+            }
             None => Err(InferError::Rejected("the model runs in several steps, each with plans of its own".into())),
         }
+    }
+
+    /// In how many parts, each a run of its own, `infer` would compute a request of these shapes; 1: whole.
+    pub fn parts(&self, shapes: &[Vec<u64>]) -> u64 {
+        let division = self.program.whole().and_then(|whole| self.machine.division(whole, &self.signature(shapes)));
+        division.map_or(1, |division| division.count)
     }
 
     /// Makes the plan for these shapes now, so that the first request finds it.
@@ -165,16 +175,50 @@ impl Session {
         let Some(whole) = self.program.whole() else { return self.infer_in_steps(inputs, wanted, trace) };
         let segment = &self.machine.segments()[whole];
         let tensors = || inputs.iter().map(|tensor| (tensor.dtype, &tensor.shape[..], &tensor.data[..]));
-        let ready = self.machine.ready(whole, &segment.signature(tensors())?)?;
+        let signature = segment.signature(tensors())?;
+        let inputs: Arc<[Vec<u8>]> = inputs.into_iter().map(|tensor| tensor.data).collect();
+        let division = self.machine.division(whole, &signature);
+        if let Some(division) = &division
+            && let Some(outputs) = self.infer_in_parts(whole, division, &inputs, &wanted, trace)?
+        {
+            return Ok(outputs);
+        }
+        let ready = self.machine.ready(whole, &signature)?;
         let grant = self.machine.acquire()?;
-        let unbound = segment.unbound(tensors().map(|(_, _, bytes)| bytes));
-        let run = self.machine.run(&ready, &grant, &unbound, trace)?;
+        let unbound = segment.unbound(inputs.iter().map(|bytes| &bytes[..]));
+        let run = self.machine.run(&ready, &grant, &unbound, division.is_some(), trace)?;
         let output = |index: usize| {
             let port = &ready.plan().outputs[index];
             let tensor = Tensor { dtype: port.dtype, shape: port.shape.clone(), data: run.copy_out(index)? };
             Ok((self.outputs[index].name.clone(), tensor))
         };
         wanted.into_iter().map(output).collect()
+    }
+
+    /// none: a part failed, and the request is to be tried once more as a whole.
+    fn infer_in_parts(
+        &self,
+        whole: usize,
+        division: &Division,
+        inputs: &Arc<[Vec<u8>]>,
+        wanted: &[usize],
+        trace: Option<&Arc<Trace>>,
+    ) -> Result<Option<Vec<(String, Tensor)>>, InferError> {
+        let ready = self.machine.ready(whole, &division.part)?;
+        let grant = self.machine.acquire()?;
+        let (apart, count) = (division.apart.clone(), division.count as usize);
+        let samples = Samples { inputs: inputs.clone(), apart, count };
+        let Some(mut results) = self.machine.run_parts(&ready, &grant, samples, trace)? else { return Ok(None) };
+        let output = |(place, &index): (usize, &usize)| {
+            let port = &ready.plan().outputs[index];
+            let mut shape = port.shape.clone();
+            shape[0] *= division.count;
+            let is_wanted_again = wanted[place + 1..].contains(&index);
+            let result = &mut results[index];
+            let data = if is_wanted_again { result.clone() } else { std::mem::take(result) };
+            (self.outputs[index].name.clone(), Tensor { dtype: port.dtype, shape, data })
+        };
+        Ok(Some(wanted.iter().enumerate().map(output).collect()))
     }
 
     fn infer_in_steps(

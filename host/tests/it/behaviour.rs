@@ -1,22 +1,15 @@
 //! The sixty behaviour checks, on the portable chip.
 
-use crate::support::{guest, plugin};
+use crate::support::{guest, registry, runtime};
 use std::path::Path;
-use std::sync::Arc;
 use sunmao_host::conformance::Target;
 use sunmao_host::conformance::behaviour::{Behaviour, Depth};
-use sunmao_host::device::Registry;
-use sunmao_host::plugin::{LoadOptions, Runtime, RuntimeOptions};
 use sunmao_host::scheduler::Team;
 use sunmao_host::session::Host;
 
 fn target(chip: &str) -> Target {
-    let cache_dir = Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("behaviour-cache"));
-    let runtime = Runtime::new(RuntimeOptions { cache_dir, ..RuntimeOptions::default() }).unwrap();
-    let registry = Arc::new(Registry::default());
-    for name in [chip, "import-onnx"] {
-        registry.add(runtime.load(&plugin(name), &LoadOptions::default()).unwrap());
-    }
+    let runtime = runtime();
+    let registry = registry(&runtime, &[chip, "import-onnx"]);
     let chip = registry.chip(chip).unwrap();
     let guests = guest("guest").parent().map(Path::to_path_buf);
     let host = Host::new(registry, Team::new(2, 8));

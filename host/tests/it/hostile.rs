@@ -1,15 +1,15 @@
 //! Plugins and models that mean harm: each ends in an error that says what is wrong, and a neighbour's requests go on as before.
 
 use crate::onnx;
-use crate::support::{Folder, guest, plugin};
+use crate::support::{Folder, guest, registry, runtime};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use sunmao_graph::DType;
 use sunmao_host::config::FastPaths;
-use sunmao_host::device::{Chip, Registry};
+use sunmao_host::device::Chip;
 use sunmao_host::memory::Memory;
-use sunmao_host::plugin::{Limits, LoadOptions, Plugin, PluginError, Runtime, RuntimeOptions};
+use sunmao_host::plugin::{Limits, LoadOptions, Plugin, PluginError, Runtime};
 use sunmao_host::scheduler::Team;
 use sunmao_host::session::{Host, InferError, LoadError, Options, Session, Tensor};
 
@@ -77,12 +77,8 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) fn new() -> Self {
-        let cache_dir = Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("hostile-cache"));
-        let runtime = Runtime::new(RuntimeOptions { cache_dir, ..RuntimeOptions::default() }).unwrap();
-        let registry = Arc::new(Registry::default());
-        for name in ["portable", "import-onnx"] {
-            registry.add(runtime.load(&plugin(name), &LoadOptions::default()).unwrap());
-        }
+        let runtime = runtime();
+        let registry = registry(&runtime, &["portable", "import-onnx"]);
         Self { runtime, host: Host::new(registry, Team::new(2, 8)), folder: Folder::new() }
     }
 

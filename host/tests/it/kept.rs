@@ -1,17 +1,16 @@
 //! What is kept of models between two starts: found again, never believed when it is damaged or stale, bounded.
 
 use crate::onnx;
-use crate::support::{Folder, host, plugin};
+use crate::support::{Folder, host, registry, runtime};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 use sunmao_graph::DType;
 use sunmao_host::config::FastPaths;
 use sunmao_host::device::Registry;
-use sunmao_host::plugin::{LoadOptions, Runtime, RuntimeOptions};
 use sunmao_host::scheduler::Team;
 use sunmao_host::session::{Host, Options, Session, Tensor};
 use sunmao_host::store::{Counts, Store};
@@ -27,12 +26,8 @@ struct Kept {
 
 impl Kept {
     fn new() -> Self {
-        let cache_dir = Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("kept-cache"));
-        let runtime = Runtime::new(RuntimeOptions { cache_dir, ..RuntimeOptions::default() }).unwrap();
-        let registry = Arc::new(Registry::default());
-        for name in ["portable", "import-onnx"] {
-            registry.add(runtime.load(&plugin(name), &LoadOptions::default()).unwrap());
-        }
+        let runtime = runtime();
+        let registry = registry(&runtime, &["portable", "import-onnx"]);
         let this = Self { folder: Folder::new(), registry, limit_bytes: 1 << 30 };
         this.write_model(1);
         this

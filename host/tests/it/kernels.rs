@@ -1,19 +1,14 @@
 //! The drawn cases of the conformance suite on the project's own chips, a few of each operator, and whether they notice faults.
 
-use crate::support::plugin;
+use crate::support::{plugin, runtime};
 use std::path::Path;
 use std::sync::Arc;
 use sunmao_conformance::Verdict;
 use sunmao_host::conformance::{Suite, Target, kernels};
 use sunmao_host::device::Registry;
-use sunmao_host::plugin::{LoadOptions, Runtime, RuntimeOptions};
+use sunmao_host::plugin::LoadOptions;
 use sunmao_host::scheduler::Team;
 use sunmao_host::session::Host;
-
-fn runtime() -> Arc<Runtime> {
-    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("kernels-cache");
-    Runtime::new(RuntimeOptions { cache_dir: Some(cache), ..RuntimeOptions::default() }).unwrap()
-}
 
 /// Runs a suite and fails with everything that is not right; the number of passes.
 #[track_caller]

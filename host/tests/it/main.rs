@@ -15,6 +15,7 @@ mod kernels;
 mod melody;
 mod npu;
 mod onnx;
+mod parts;
 mod plugins;
 mod promises;
 mod server;

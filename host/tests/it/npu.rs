@@ -1,13 +1,11 @@
 //! The emulated accelerator: it runs its part of a model in its own layout, the rest falls back, and the answers are those of the portable chip.
 
-use crate::support::{Folder, plugin, run};
+use crate::support::{Folder, plugin, registry, run, runtime};
 use std::path::Path;
-use std::sync::Arc;
 use sunmao_graph::DType;
 use sunmao_host::config::FastPaths;
-use sunmao_host::device::{Place, Registry};
+use sunmao_host::device::Place;
 use sunmao_host::plan::Plan;
-use sunmao_host::plugin::{LoadOptions, Runtime, RuntimeOptions};
 use sunmao_host::scheduler::Team;
 use sunmao_host::session::{Host, Options, Session, Tensor};
 
@@ -15,12 +13,8 @@ use sunmao_host::session::{Host, Options, Session, Tensor};
 const BLOCKED: u16 = 0x8000;
 
 fn session(chip: &str) -> Session {
-    let cache_dir = Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("npu-cache"));
-    let runtime = Runtime::new(RuntimeOptions { cache_dir, ..RuntimeOptions::default() }).unwrap();
-    let registry = Arc::new(Registry::default());
-    for name in [chip, "import-onnx"] {
-        registry.add(runtime.load(&plugin(name), &LoadOptions::default()).unwrap());
-    }
+    let runtime = runtime();
+    let registry = registry(&runtime, &[chip, "import-onnx"]);
     let host = Host::new(registry, Team::new(2, 8));
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/models/quantised.onnx");
     let options = Options { chip: chip.into(), threads: 2, fast_paths: FastPaths::Off, strict: false };

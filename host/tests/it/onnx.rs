@@ -52,6 +52,15 @@ pub(crate) fn open_model(op: &str) -> Vec<u8> {
     of_nodes(None, |graph| node("the only one", op, &["x", "x"], "y", graph))
 }
 
+/// Softmax along the first axis: each column of `y` sums to 1.
+pub(crate) fn columns() -> Vec<u8> {
+    of_nodes(Some(4), |graph| {
+        node("turn", "Transpose", &["x"], "t", graph);
+        node("soft", "Softmax", &["t"], "s", graph);
+        node("back", "Transpose", &["s"], "y", graph);
+    })
+}
+
 /// `y = x * 2 * 2 ...`, by `length` additions.
 pub(crate) fn doublings(length: usize) -> Vec<u8> {
     of_nodes(Some(4), |graph| {

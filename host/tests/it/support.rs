@@ -6,8 +6,11 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
+use sunmao_host::device::Registry;
+use sunmao_host::plugin::{LoadOptions, Runtime, RuntimeOptions};
 
 /// Long enough for compiling plugins on a machine that does other things as well.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
@@ -54,6 +57,21 @@ impl Drop for Folder {
     }
 }
 
+/// Compiled plugins are kept between tests and runs: a cold compile takes longer than most tests.
+pub(crate) fn runtime() -> Arc<Runtime> {
+    let cache_dir = Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugin-cache"));
+    Runtime::new(RuntimeOptions { cache_dir, ..RuntimeOptions::default() }).unwrap()
+}
+
+/// These plugins of ours, ready for models.
+pub(crate) fn registry(runtime: &Arc<Runtime>, names: &[&str]) -> Arc<Registry> {
+    let registry = Arc::new(Registry::default());
+    for name in names {
+        registry.add(runtime.load(&plugin(name), &LoadOptions::default()).unwrap());
+    }
+    registry
+}
+
 /// A built plugin of the project.
 pub(crate) fn plugin(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins").join(format!("{name}.wasm"));
@@ -91,14 +109,14 @@ pub(crate) fn run(code: i32, arguments: &[&str]) -> (String, String) {
 pub(crate) struct Server {
     pub(crate) child: Child,
     pub(crate) address: String,
-    log: std::sync::Arc<std::sync::Mutex<String>>,
+    log: Arc<std::sync::Mutex<String>>,
 }
 
 impl Server {
     pub(crate) fn start(arguments: &[&str]) -> Self {
         let mut command = host(&["serve"]);
         let mut child = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let log = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
+        let log = Arc::new(std::sync::Mutex::new(String::new()));
         let (lines, stderr) = (log.clone(), child.stderr.take().unwrap());
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
