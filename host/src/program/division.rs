@@ -9,6 +9,11 @@ use super::{InputKey, Segment};
 use crate::plan::{Argument, Plan};
 use sunmao_graph::{Dim, Role};
 
+/// A part that reads and writes fewer bytes is not worth a run of its own, which takes a few microseconds.
+const PART_BYTES_MIN: u64 = 64 << 10;
+/// A request of more samples is computed whole.
+const SAMPLES_MAX: u64 = 4096;
+
 /// How a request is computed in parts.
 pub(crate) struct Division {
     /// What the plan of a part is made for.
@@ -20,7 +25,7 @@ pub(crate) struct Division {
 }
 
 /// The number of samples of a request, and which inputs have them on an axis whose length the model leaves open: a guess from the first axes.
-/// none: there are no two samples, or shapes depend on what the request says.
+/// none: there are no two samples, or too many, or shapes depend on what the request says.
 pub(super) fn samples(segment: &Segment, signature: &Signature) -> Option<u64> {
     if segment.bound.contains(&true) {
         return None;
@@ -30,15 +35,15 @@ pub(super) fn samples(segment: &Segment, signature: &Signature) -> Option<u64> {
         let shape = segment.graph.value(**id).shape.as_ref();
         shape.is_none_or(|shape| shape.first().is_some_and(|dim| !matches!(dim, Dim::Known(_))))
     });
-    open.find_map(|(_, key)| key.shape.first().copied()).filter(|samples| *samples > 1)
+    open.find_map(|(_, key)| key.shape.first().copied()).filter(|samples| (2..=SAMPLES_MAX).contains(samples))
 }
 
-/// Whether a plan for one sample reads and writes at least as many bytes of activations as there are of weights, as its kernels read them: about what
-/// parts save against what they cost, could the caches hold neither those of a whole batch nor the weights.
+/// Whether a plan for one sample is worth a run of its own, and reads and writes at least as many bytes of activations as there are of weights, as its
+/// kernels read them: about what parts save against what they cost, could the caches hold neither those of a whole batch nor the weights.
 ///
 /// Measured with eight samples on two threads, 32 MiB of last cache: 0.67 to 0.92 of the time of the whole batch where it holds (squeezenet, minilm,
 /// mobilenetv2), 1.05 to 1.4 where it does not (inception_v2, resnet50).
-pub(super) fn activations_outweigh(plan: &Plan) -> bool {
+pub(super) fn is_worth_it(plan: &Plan) -> bool {
     let graph = &plan.graph;
     let activations: u64 = graph
         .nodes
@@ -58,7 +63,7 @@ pub(super) fn activations_outweigh(plan: &Plan) -> bool {
     }
     let weights: u64 =
         plan.constants.iter().zip(is_read).filter(|(_, read)| *read).map(|(constant, _)| constant.bytes).sum();
-    activations >= weights
+    activations >= weights.max(PART_BYTES_MIN)
 }
 
 /// What the plan of one sample is made for, where the request has `samples`.

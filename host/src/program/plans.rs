@@ -165,7 +165,7 @@ impl Plans {
             }
         };
         // What is wrong with the model is told by the request itself.
-        let pays = self.plan(segment, &part).is_ok_and(|plan| division::activations_outweigh(&plan));
+        let pays = self.plan(segment, &part).is_ok_and(|plan| division::is_worth_it(&plan));
         pays.then_some(Division { part, count: samples, apart })
     }
 

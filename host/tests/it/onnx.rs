@@ -54,7 +54,7 @@ pub(crate) fn open_model(op: &str) -> Vec<u8> {
 
 /// Softmax along the first axis: each column of `y` sums to 1.
 pub(crate) fn columns() -> Vec<u8> {
-    of_nodes(Some(4), |graph| {
+    of_nodes(None, |graph| {
         node("turn", "Transpose", &["x"], "t", graph);
         node("soft", "Softmax", &["t"], "s", graph);
         node("back", "Transpose", &["s"], "y", graph);

@@ -1,5 +1,6 @@
 //! Requests of many samples: computed in parts where samples stay apart, whole where they do not, with the answers of its samples either way.
 
+use crate::hostile::Rig;
 use crate::onnx;
 use crate::support::{Folder, registry, runtime};
 use sunmao_graph::DType;
@@ -8,7 +9,8 @@ use sunmao_host::engine::{Trace, What};
 use sunmao_host::scheduler::Team;
 use sunmao_host::session::{Host, Options, Session, Tensor};
 
-const WIDTH: u64 = 4;
+/// Enough that a sample is worth a run of its own.
+const WIDTH: u64 = 8192;
 
 fn session(folder: &Folder, threads: usize, fast_paths: FastPaths, model: &[u8]) -> Session {
     let runtime = runtime();
@@ -27,7 +29,7 @@ fn tensor(rows: std::ops::Range<u64>) -> Vec<(String, Tensor)> {
 #[test]
 fn a_request_of_many_samples_gives_what_each_of_them_gives() {
     let folder = Folder::new();
-    let model = onnx::doublings(5);
+    let model = onnx::open_model("Add");
     for threads in [1, 2] {
         for fast_paths in [FastPaths::Auto, FastPaths::Off] {
             let session = session(&folder, threads, fast_paths, &model);
@@ -48,7 +50,7 @@ fn a_request_of_many_samples_gives_what_each_of_them_gives() {
 #[test]
 fn threads_take_parts_side_by_side() {
     let folder = Folder::new();
-    let session = session(&folder, 2, FastPaths::Off, &onnx::doublings(60));
+    let session = session(&folder, 2, FastPaths::Off, &onnx::open_model("Add"));
     // Who is late may find nothing left of one request, but hardly of every one.
     let threads_of_one = || {
         let trace = Trace::begin();
@@ -68,8 +70,32 @@ fn threads_take_parts_side_by_side() {
 fn weights_that_outweigh_the_activations_are_read_once_for_all_samples() {
     let folder = Folder::new();
     let session = session(&folder, 2, FastPaths::Auto, &onnx::computed(1));
-    assert_eq!(session.parts(&[vec![8, WIDTH]]), 1);
-    assert_eq!(session.plan(&[vec![8, WIDTH]]).unwrap().outputs[0].shape, [8, WIDTH]);
+    assert_eq!(session.parts(&[vec![8, 4]]), 1);
+    assert_eq!(session.plan(&[vec![8, 4]]).unwrap().outputs[0].shape, [8, 4]);
+}
+
+#[test]
+fn a_sample_that_is_hardly_any_work_has_no_run_of_its_own() {
+    let folder = Folder::new();
+    let session = session(&folder, 2, FastPaths::Auto, &onnx::open_model("Add"));
+    assert_eq!(session.parts(&[vec![64, 4]]), 1);
+    assert_eq!(session.parts(&[vec![5000, WIDTH]]), 1, "nor have thousands");
+}
+
+#[test]
+fn a_part_that_fails_has_the_request_tried_once_more_on_fresh_instances() {
+    // The fourth run of each instance traps, and ten parts are more than two instances have runs.
+    let rig = Rig::new();
+    let chip = rig.chip(4);
+    let session = rig.serve(&chip.name, &rig.folder.write("add.onnx", onnx::open_model("Add"))).unwrap();
+    assert_eq!(session.parts(&[vec![10, WIDTH]]), 10);
+    for _ in 0..3 {
+        let inputs = tensor(0..10);
+        let doubled: Vec<u8> =
+            inputs[0].1.data.as_chunks().0.iter().flat_map(|x| (f32::from_le_bytes(*x) * 2.0).to_le_bytes()).collect();
+        assert!(session.infer(inputs, &[]).unwrap().remove(0).1.data == doubled);
+    }
+    assert_eq!(chip.faults(), 0, "the chip was marked for requests that were answered");
 }
 
 #[test]
