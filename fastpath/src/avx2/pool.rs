@@ -64,11 +64,12 @@ fn pool(token: Avx2, request: Request<'_>) -> Option<Box<dyn Kernel>> {
     let bands = Arc::new(Bands::of(window)?);
     let counts = is_mean.then(|| Counts::of(&window, attributes.flag("count_include_pad")));
     let counts = counts.map(Arc::new);
-    let units = x[0] * x[1] * bands.count();
-    let results = x[0] * x[1] * window.output_len();
+    let planes = x[0] * x[1];
+    let units = planes * bands.count();
+    let results = planes * window.output_len();
     // Loading bands is most of the work where windows hardly meet: of 113 us for 512 planes of 14x14, by 2x2, nearly 100.
-    let (planes, stretches) = (x[0] * x[1], window.high.input * window.wide.stride);
-    let copied = (planes * stretches) as f64 * 5.0 + (planes * window.input_len()) as f64 * 0.15;
+    let stretches = planes * window.high.input * window.wide.stride;
+    let copied = stretches as f64 * 5.0 + (planes * window.input_len()) as f64 * 0.15;
     let mut requirements = needs(copied + results as f64 * window.taps() as f64 / 12.0 + results as f64 / 4.0, units);
     requirements.workspace = bands.workspace_bytes();
     Some(kernel(requirements, None, move |bindings| {

@@ -24,8 +24,8 @@ pub(crate) struct Division {
     pub(crate) apart: Vec<bool>,
 }
 
-/// The number of samples of a request, and which inputs have them on an axis whose length the model leaves open: a guess from the first axes.
-/// none: there are no two samples, or too many, or shapes depend on what the request says.
+/// The number of samples of a request, as a guess: the first axis of the first input where the model leaves that axis open. none: there are no two
+/// samples, or too many, or shapes depend on what the request says.
 pub(super) fn samples(segment: &Segment, signature: &Signature) -> Option<u64> {
     if segment.bound.contains(&true) {
         return None;
