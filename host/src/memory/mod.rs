@@ -8,7 +8,7 @@ mod mapping;
 mod measure;
 mod region;
 
-pub use heap::give_back;
+pub use heap::{give_back, keep_little};
 pub use mapping::{Mapping, Sharing};
 pub(crate) use mapping::{PAGE_BYTES, Reservation};
 pub use measure::{Memory, address_space_bytes, available_bytes, pss_bytes, pss_without_files_bytes};

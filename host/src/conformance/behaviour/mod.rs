@@ -16,7 +16,7 @@ mod results;
 pub use lab::Depth;
 
 use super::{Suite, Target};
-use crate::memory::{give_back, pss_without_files_bytes};
+use crate::memory::{give_back, keep_little, pss_without_files_bytes};
 use lab::Lab;
 use std::sync::{Mutex, PoisonError};
 use sunmao_conformance::{BEHAVIOUR_SUITE, CaseFacts, Comparison, Outcome, Verdict};
@@ -82,6 +82,7 @@ impl Behaviour {
 
     /// Runs every check on `target`, one after another in one lab, and weighs the process before and after.
     pub fn contain_all(&self, target: &Target) -> Result<Containment, String> {
+        keep_little();
         self.in_lab(target, |lab| {
             // Once without counting: allocators and caches fill up on the first round.
             checks().for_each(|check| drop(lab.beside_a_neighbour(check.run)));
