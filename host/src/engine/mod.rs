@@ -5,7 +5,6 @@
 //! Which request runs on how many threads is `scheduler`'s work; what a plan is, `plan`'s.
 
 mod arena;
-mod barrier;
 mod constants;
 mod evaluate;
 mod executor;
@@ -13,6 +12,7 @@ mod member;
 mod native;
 mod packing;
 mod parts;
+mod pieces;
 mod replay;
 mod self_check;
 mod trace;

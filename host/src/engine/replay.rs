@@ -1,6 +1,6 @@
 //! One request: copy in, replay the recorded dispatches on one or more threads, copy out.
 
-use super::barrier::Barrier;
+use super::pieces::{Pieces, Round};
 use super::trace::{Observer, Recorder, Trace, Unobserved, What};
 use super::{EngineError, Executor, Loaded};
 use crate::device::Place;
@@ -10,14 +10,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use sunmao_plugin_sdk::ErrorCode;
 
-/// A request on its way through the dispatches. Shared by the threads that take part; each calls [`Run::take_part`] once.
+/// A request on its way through the dispatches. Shared by the threads that take part; each calls [`Run::take_part`] once, the first one in any case.
 pub struct Run {
     executor: Arc<Executor>,
     loaded: Arc<Loaded>,
     slot: usize,
     /// Member index of each thread that takes part; the first is the leader.
     members: Vec<usize>,
-    barrier: Barrier,
+    pieces: Pieces,
     one_by_one: bool,
     trace: Option<Arc<Trace>>,
     /// What the trace calls the first thread.
@@ -29,13 +29,13 @@ pub struct Run {
 impl Run {
     /// A run of `loaded` on `slot` by those members; one: it runs alone.
     pub fn new(executor: Arc<Executor>, loaded: Arc<Loaded>, slot: usize, members: Vec<usize>) -> Self {
-        let barrier = Barrier::new(members.len());
+        let pieces = Pieces::new(members.len());
         Self {
             executor,
             loaded,
             slot,
             members,
-            barrier,
+            pieces,
             one_by_one: false,
             trace: None,
             first_thread: 0,
@@ -95,7 +95,7 @@ impl Run {
         Ok(())
     }
 
-    /// Replays this thread's part. `thread` counts from 0; all threads of the run must take part.
+    /// Replays this thread's part, and what others have not come to. `thread` counts from 0. When it comes back, all is done or the run has failed.
     pub fn take_part(&self, thread: usize) {
         // Whatever goes wrong here, the others must not wait for this thread.
         let replay = || match &self.trace {
@@ -106,7 +106,7 @@ impl Run {
         };
         let replayed = catch_unwind(AssertUnwindSafe(replay)).unwrap_or(Err(EngineError::Panic));
         if let Err(error) = replayed {
-            self.barrier.abort();
+            self.pieces.abort();
             let mut failure = self.failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             if failure.is_none() && !matches!(error, EngineError::Aborted) {
                 *failure = Some(error);
@@ -133,36 +133,39 @@ impl Run {
         let first_dispatch = member.ensure_bound(executor, loaded)?;
         let base = executor.base(self.slot);
         let schedule: &Schedule = if self.threads() == 1 { &loaded.plan.alone } else { &loaded.plan.shared };
-        observer.begin();
-        for (round, phase) in (1..).zip(&schedule.phases) {
-            // A team smaller than the plan was made for splits into fewer shards.
-            let shards = phase.shards.min(self.threads() as u32);
-            if (thread as u32) < shards {
-                for step in &schedule.steps[phase.first as usize..phase.end as usize] {
-                    match *step {
-                        Step::Chip { first, count } => {
-                            let stride = if self.one_by_one || O::APART { 1 } else { count };
-                            for first in (first..first + count).step_by(stride.max(1) as usize) {
-                                let result =
-                                    member.run(first_dispatch + first, stride, thread as u32, shards, base as u32);
-                                result.map_err(|error| self.name_node(error, first_dispatch, first, stride))?;
-                                observer.chip(first, thread as u32, shards);
-                            }
-                        }
-                        Step::Native(index) => {
-                            let dispatch = loaded.native[index as usize].as_ref();
-                            let dispatch = dispatch.expect("native steps have native dispatches");
-                            let node = || loaded.plan.dispatches[index as usize].node.as_str();
-                            dispatch.run(executor, node, thread as u32, shards, base)?;
-                            observer.native(index, thread as u32, shards);
-                        }
+        let mut run = |step: Step, shard: u32, shards: u32, observer: &mut O| -> Result<(), EngineError> {
+            match step {
+                Step::Chip { first, count } => {
+                    let stride = if self.one_by_one || O::APART { 1 } else { count };
+                    for first in (first..first + count).step_by(stride.max(1) as usize) {
+                        let result = member.run(first_dispatch + first, stride, shard, shards, base as u32);
+                        result.map_err(|error| self.name_node(error, first_dispatch, first, stride))?;
+                        observer.chip(first, shard, shards);
                     }
                 }
+                Step::Native(index) => {
+                    let dispatch = loaded.native[index as usize].as_ref();
+                    let dispatch = dispatch.expect("native steps have native dispatches");
+                    let node = || loaded.plan.dispatches[index as usize].node.as_str();
+                    dispatch.run(executor, node, shard, shards, base)?;
+                    observer.native(index, shard, shards);
+                }
             }
-            if self.threads() > 1 {
-                self.barrier.wait(thread, round)?;
-                observer.wait();
-            }
+            Ok(())
+        };
+        observer.begin();
+        if self.threads() == 1 {
+            return schedule.steps.iter().try_for_each(|&step| run(step, 0, 1, observer));
+        }
+        let mut end = 0;
+        for (number, phase) in (1..).zip(&schedule.phases) {
+            let steps = &schedule.steps[phase.first as usize..phase.end as usize];
+            end += phase.shards;
+            let round = Round { number, pieces: phase.shards, end };
+            self.pieces.run(thread, round, |shard| {
+                steps.iter().try_for_each(|&step| run(step, shard, phase.shards, observer))
+            })?;
+            observer.wait();
         }
         Ok(())
     }

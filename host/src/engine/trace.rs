@@ -103,7 +103,7 @@ pub(super) trait Observer {
     fn chip(&mut self, number: u32, shard: u32, shards: u32);
     /// A shard of a native dispatch was run.
     fn native(&mut self, index: u32, shard: u32, shards: u32);
-    /// The thread stood at a barrier.
+    /// The thread waited until a round was over.
     fn wait(&mut self);
 }
 
@@ -131,7 +131,7 @@ pub(super) struct Recorder<'a> {
 
 /// An event before it goes to the trace: plain numbers, because counting a plan's references would have the threads disturb each other.
 struct Line {
-    /// Number of the dispatch, shard, shards; none: a barrier.
+    /// Number of the dispatch, shard, shards; none: it waited.
     dispatch: Option<(u32, u32, u32)>,
     start: u64,
     end: u64,
@@ -143,8 +143,9 @@ impl<'a> Recorder<'a> {
             (dispatch.place == crate::device::Place::Chip).then_some(index as u32)
         };
         let chip = plan.dispatches.iter().enumerate().filter_map(of_chip).collect();
-        // No more than a dispatch and a barrier each, so that the heap is left alone while the clock runs.
-        let lines = Vec::with_capacity(plan.dispatches.len() * 2);
+        // At most every shard of every dispatch and a wait behind it, so that the heap is left alone while the clock runs.
+        let shards: usize = plan.dispatches.iter().map(|dispatch| dispatch.shards as usize).sum();
+        let lines = Vec::with_capacity(shards + plan.dispatches.len());
         Self { trace, plan, chip, thread: thread as u32, mark: 0, lines }
     }
 

@@ -1,4 +1,4 @@
-//! The order of execution as threads replay it: phases with a barrier behind each, or one phase for one thread.
+//! The order of execution as threads replay it: phases of which each is over before the next begins, or one phase for one thread.
 
 use super::Dispatch;
 use crate::device::Place;
@@ -20,14 +20,14 @@ pub enum Step {
     Native(u32),
 }
 
-/// Steps between two barriers.
+/// Steps that are over before the next phase begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Phase {
     /// Range of [`Schedule::steps`].
     pub first: u32,
     /// One behind the last.
     pub end: u32,
-    /// How many threads take part, each with its shard; 1: the leader alone.
+    /// Into how many shards its only step is split; 1: one thread runs all its steps.
     pub shards: u32,
 }
 

@@ -8,18 +8,22 @@
 //! Where polls go: at the head of each `loop`; at the entry of each function that calls twice or more, unless all it calls are functions that
 //! call nothing (calls without loops can take exponential time, but it takes height); before each bulk operation; and after every 2048 operators without one. Bulk operations on memory are cut into pieces (`bulk`).
 //!
+//! On the way the function that is called most gets a shorter way into the component (`relay`).
+//!
 //! The rewriting presumes a component that passed `inspect`: valid, one memory a module, no tail calls.
 
 mod bulk;
+mod relay;
 
 use self::bulk::Helpers;
+use self::relay::Relay;
 use super::PluginError;
 use wasm_encoder::reencode::{self, Reencode, ReencodeComponent};
 use wasm_encoder::{Instruction, MemArg, MemoryType, SectionId};
 use wasmparser::{FunctionBody, Operator, Payload};
 
 /// Changes with whatever this module writes: compiled components of another version are not used.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 
 /// Maximum, in pages, of an added memory: by it the memory creator tells them from a plugin's own. A component that declares
 /// a memory of exactly this maximum is refused.
@@ -40,7 +44,7 @@ pub(super) struct Instrumented {
 
 /// Adds polls to every core module of a component.
 pub(super) fn instrument(component: &[u8]) -> Result<Instrumented, PluginError> {
-    let mut rewriter = Rewriter::default();
+    let mut rewriter = Rewriter { relay: Relay::find(component), ..Rewriter::default() };
     let mut out = wasm_encoder::Component::new();
     rewriter.parse_component(&mut out, wasmparser::Parser::new(0), component).map_err(|error| match error {
         reencode::Error::UserError(refusal) => refusal.into(),
@@ -93,6 +97,7 @@ struct Module {
 struct Rewriter {
     module: Module,
     polls: u64,
+    relay: Option<Relay>,
 }
 
 /// Writes polls into one function.
@@ -352,6 +357,27 @@ impl Reencode for Rewriter {
 }
 
 impl ReencodeComponent for Rewriter {
+    fn parse_component_payload(
+        &mut self,
+        component: &mut wasm_encoder::Component,
+        payload: Payload<'_>,
+        whole_component: &[u8],
+    ) -> Result<(), Error> {
+        if let (Some(relay), Payload::ComponentAliasSection(section)) = (&self.relay, &payload) {
+            relay.before(component, section);
+        }
+        reencode::component_utils::parse_component_payload(self, component, payload, whole_component)
+    }
+
+    fn component_alias<'a>(&mut self, alias: wasmparser::ComponentAlias<'a>) -> Result<wasm_encoder::Alias<'a>, Error> {
+        let relayed = self.relay.as_ref().and_then(|relay| relay.instance_for(&alias));
+        let mut alias = reencode::component_utils::component_alias(self, alias)?;
+        if let (Some(relay), wasm_encoder::Alias::CoreInstanceExport { instance, .. }) = (relayed, &mut alias) {
+            *instance = relay;
+        }
+        Ok(alias)
+    }
+
     fn parse_component_submodule(
         &mut self,
         component: &mut wasm_encoder::Component,

@@ -39,7 +39,7 @@ pub struct Profile {
     rows: Vec<Row>,
     /// By operator and device, the one that takes most time first.
     operators: Vec<OperatorRow>,
-    /// Nanoseconds that a thread waits at barriers in one run: the median over runs, of the mean over threads.
+    /// Nanoseconds that a thread waits for others in one run: the median over runs, of the mean over threads.
     waiting: u64,
     /// Which run the spans are of: the one in the middle by its time.
     shown: usize,

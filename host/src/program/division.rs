@@ -1,7 +1,7 @@
 //! Which requests of many samples are computed in parts of one sample each.
 //!
 //! Where a model treats its samples apart, each sample can be a request of its own: its activations stay in the caches, where those of a whole batch
-//! would not; each thread of a team runs parts by itself, without a barrier behind each operator; and the arena need not grow with the batch. In
+//! would not; each thread of a team runs parts by itself, without waiting for others behind each operator; and the arena need not grow with the batch. In
 //! exchange every part reads the weights again, so that a model with more weights than activations is computed whole.
 
 use super::plans::Signature;

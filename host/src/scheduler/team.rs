@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// What threads of a grant do; called once on each with its number, the caller's being 0.
+/// What threads of a grant do, the caller's being 0; called at most once on each with its number. One that has not begun when the caller is through is
+/// not called at all, so the caller's call must see to it that everything is done.
 pub type Work = Arc<dyn Fn(usize) + Send + Sync>;
 
 /// Spins of an idle worker before it sleeps: some tens of microseconds, the gap between two requests of a busy client.
@@ -141,7 +142,7 @@ impl Grant<'_> {
         &self.members
     }
 
-    /// Runs `work` on every thread of the grant and waits for all of them. The first one is the caller's own thread.
+    /// Runs `work` on the threads of the grant and waits for those that have begun. The first one is the caller's own thread.
     pub fn run(&self, work: &Work) {
         // Permit 0 has no worker: whoever holds it is its thread. A grant of several permits begins with permit 0.
         let helpers = self.members.iter().skip(1).map(|&member| &self.team.workers[member - 1]);
@@ -149,6 +150,9 @@ impl Grant<'_> {
             helpers.enumerate().map(|(index, worker)| (worker, worker.post(work.clone(), index + 1))).collect();
         work(0);
         for (worker, ticket) in tickets {
+            if worker.take_back() {
+                continue;
+            }
             let mut spins = 0;
             while worker.finished.load(Ordering::Acquire) < ticket {
                 spins += 1;
@@ -179,6 +183,16 @@ impl Worker {
         drop(slot);
         self.wake.notify_one();
         ticket
+    }
+
+    /// Takes work back that was not begun; false: it was.
+    fn take_back(&self) -> bool {
+        let mut slot = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken_back = slot.take().is_some();
+        if taken_back {
+            self.posted.store(false, Ordering::Release);
+        }
+        taken_back
     }
 
     fn serve(&self) {
@@ -230,19 +244,26 @@ mod tests {
         assert_eq!((one.members(), other.members()), (&[0][..], &[1][..]));
     }
 
+    /// Runs work that is not done before every one of `threads` threads has been called, so many times; answers whether each was called once a time.
+    fn meet(team: &Team, threads: usize, times: usize) -> bool {
+        let all = (0..threads).map(|number| 1usize << (8 * number)).sum::<usize>();
+        let calls = Arc::new(AtomicUsize::new(0));
+        for time in 1..=times {
+            let counted = calls.clone();
+            let work: Work = Arc::new(move |number| {
+                counted.fetch_add(1 << (8 * number), Ordering::Relaxed);
+                while number == 0 && counted.load(Ordering::Relaxed) != all * time {
+                    std::thread::yield_now();
+                }
+            });
+            team.acquire(threads).expect("nobody waits").run(&work);
+        }
+        calls.load(Ordering::Relaxed) == all * times
+    }
+
     #[test]
     fn work_runs_once_on_each_thread() {
-        let team = Team::new(4, 8);
-        let calls = Arc::new(AtomicUsize::new(0));
-        for _ in 0..200 {
-            let calls = calls.clone();
-            let work: Work = Arc::new(move |number| {
-                calls.fetch_add(1 << (8 * number), Ordering::Relaxed);
-            });
-            team.acquire(4).expect("nobody waits").run(&work);
-        }
-        let expected = (0..4).map(|number| 200usize << (8 * number)).sum::<usize>();
-        assert_eq!(calls.load(Ordering::Relaxed), expected);
+        assert!(meet(&Team::new(4, 8), 4, 200));
     }
 
     #[test]
@@ -256,13 +277,22 @@ mod tests {
             std::thread::Builder::new().name(name).spawn(move || worker.serve()).map(drop)
         });
         assert_eq!(team.threads(), 2);
-        let calls = Arc::new(AtomicUsize::new(0));
-        let counted = calls.clone();
-        let work: Work = Arc::new(move |_| {
-            counted.fetch_add(1, Ordering::Relaxed);
-        });
-        team.acquire(4).expect("nobody waits").run(&work);
-        assert_eq!(calls.load(Ordering::Relaxed), 2);
+        assert!(meet(&team, 2, 1));
+    }
+
+    #[test]
+    fn who_has_not_begun_when_the_caller_is_through_is_not_called() {
+        // A worker that sleeps for good.
+        let team = Team::with(2, 8, |_, _| Ok(()));
+        for _ in 0..3 {
+            let calls = Arc::new(AtomicUsize::new(0));
+            let counted = calls.clone();
+            let work: Work = Arc::new(move |_| {
+                counted.fetch_add(1, Ordering::Relaxed);
+            });
+            team.acquire(2).expect("nobody waits").run(&work);
+            assert_eq!(calls.load(Ordering::Relaxed), 1);
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Measures what operations cost on this machine, by everybody who runs them.
 //!
-//! Each operation becomes a model of one node, planned, loaded and run as any other: what is measured has barriers, packing and all. Choosing by what
+//! Each operation becomes a model of one node, planned, loaded and run as any other: what is measured has waiting, packing and all. Choosing by what
 //! was measured is `device`'s work.
 
 mod origin;
