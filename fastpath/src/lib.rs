@@ -7,23 +7,28 @@
 //! Every fast path has a twin in `sunmao-portable`; the tests run both on the same cases. Whether fast paths are used at all is the
 //! host's decision. On an architecture without fast paths everything compiles and the registry is empty.
 
-// Where no architecture brings fast paths, nobody calls what they are made with.
+// What fast paths are made with is used up by AVX2 alone so far; elsewhere some of it, or all, has no user.
 #![cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 
-#[cfg(target_arch = "x86_64")]
 mod activation;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
-#[cfg(target_arch = "x86_64")]
+mod bytes;
 mod epilogue;
 mod isa;
 pub mod machine;
+mod matmul;
+mod pairs;
+mod product;
 mod registry;
 mod request;
-#[cfg(target_arch = "x86_64")]
 mod settle;
+mod softmax;
+mod steps;
+mod unary;
+mod vectors;
 
-pub use isa::{Avx2, Isa};
+pub use isa::{Avx2, Dotprod, Isa, Neon};
 pub use registry::{Entry, Found, find, registered};
 
 use sunmao_plugin_sdk::abi::Operation;
