@@ -92,10 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    #[cfg_attr(
-        target_arch = "aarch64",
-        ignore = "measures, and a real one was not at hand yet: an emulator has other roofs"
-    )]
+    #[cfg_attr(target_arch = "aarch64", ignore = "measures the machine, and so far there was an emulator only")]
     fn the_roofs_are_of_this_century() {
         for threads in [1, 2] {
             let Some(flops) = flops(threads) else { return };

@@ -1,5 +1,6 @@
 //! Cases whose operands have any element type, as bytes, and what runs them: an arena with guards around every tensor.
 
+use crate::edges;
 use crate::harness::{Random, count, prepared, runs_here};
 use sunmao_plugin_sdk::abi::{Attribute, EpilogueStep, Kv, Operand, Operation, View};
 use sunmao_plugin_sdk::{Call, Kernel, Reader, Writer, check_views};
@@ -31,6 +32,11 @@ pub(crate) fn integers(values: &[i32]) -> Vec<u8> {
 pub(crate) struct Case {
     operation: Operation,
     data: Vec<Vec<u8>>,
+}
+
+/// Bytes of an operand.
+fn size(operand: &Operand) -> usize {
+    operand.shape.iter().product::<u32>() as usize * width(operand.dtype)
 }
 
 fn operand(dtype: u16, shape: &[usize]) -> Operand {
@@ -128,7 +134,7 @@ impl Case {
         }
         let mut results = Vec::new();
         for (index, output) in self.operation.outputs.iter().flatten().enumerate() {
-            let bytes = output.shape.iter().product::<u32>() as usize * width(output.dtype);
+            let bytes = size(output);
             let at = match on {
                 Some(input) if index == 0 => views[input].0,
                 _ => place(bytes),
@@ -199,6 +205,9 @@ impl Case {
             let differ = (0..wanted.len()).find(|&i| found[i] != wanted[i]);
             assert!(differ.is_none(), "byte {differ:?} of {} differs in {shards} shards: {self:?}", wanted.len());
         }
+        let sizes: Vec<usize> = self.operation.outputs.iter().flatten().map(size).collect();
+        let at_edges = edges::run(&self.operation, &self.data, &sizes, &*fast, 3);
+        assert!(at_edges == wanted, "other bytes at the edges of memory: {:?}", self.operation);
         for alias in fast.requirements().in_place {
             assert!(self.run(&*fast, 2, Some(alias.input as usize)) == wanted, "in place: {:?}", self.operation);
         }
