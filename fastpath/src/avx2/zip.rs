@@ -12,8 +12,9 @@ use std::arch::x86_64::*;
 /// not overlap each of them.
 #[target_feature(enable = "avx2,fma")]
 pub(crate) unsafe fn stretch(combine: Combine, left: Operand, right: Operand, to: *mut f32, len: usize) {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller's promise; no memory has more bytes than this, and a compiler that knows it unrolls the loops.
     unsafe {
+        std::hint::assert_unchecked(len <= isize::MAX as usize / size_of::<f32>());
         match combine {
             Combine::Add => zip(left, right, to, len, |a, b| _mm256_add_ps(a, b)),
             Combine::Sub => zip(left, right, to, len, |a, b| _mm256_sub_ps(a, b)),
