@@ -14,8 +14,8 @@
 //!
 //! 1. `isa.rs`: a token that only detection makes, its name in reports, and a variant of [`Isa`] if it is an architecture's best.
 //! 2. A folder with the kernels, compiled for its architecture alone. `Vectors` for the token brings the operators that are loops over floats, a
-//!    `Product` brings `MatMul` and `Gemm`; rows of its own bring everything else. `rows()` names them all, better ones first. `Probes` measures the roofs of
-//!    the machine.
+//!    `Product` brings `MatMul` and `Gemm`; rows of its own bring everything else. `rows()` names them all, better ones first. `Probes`, and
+//!    an arm in `machine.rs`, measure the roofs of the machine.
 //! 3. `registry.rs`: the folder's `rows` in `SETS`, in front of those that it is better than.
 //! 4. `tests/it`: the cases run against whatever the registry has. Tests of operators that the set lacks say so by `ignore`; `registry.rs` there lists what it has.
 //!

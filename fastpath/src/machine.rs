@@ -30,7 +30,10 @@ pub fn flops(threads: usize) -> Option<f64> {
         Isa::Avx2(token) => Some(flops_by(token, threads)),
         #[cfg(target_arch = "aarch64")]
         Isa::Neon(token) => Some(flops_by(token, threads)),
-        _ => None,
+        _ => {
+            let _ = threads;
+            None
+        }
     }
 }
 
@@ -50,7 +53,10 @@ pub fn read_bytes_per_second(threads: usize, bytes: usize) -> Option<f64> {
         Isa::Avx2(token) => Some(bytes_by(token, threads, bytes)),
         #[cfg(target_arch = "aarch64")]
         Isa::Neon(token) => Some(bytes_by(token, threads, bytes)),
-        _ => None,
+        _ => {
+            let _ = (threads, bytes);
+            None
+        }
     }
 }
 
