@@ -3,7 +3,7 @@
 //! One call for each, because cargo unites the features of everything that it builds at once, and a plugin that shared the SDK with an
 //! importer would export both worlds.
 
-use crate::setup::{self, WasmToolchain};
+use crate::setup::{self, Toolchain};
 use crate::{componentise, process, workspace};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -97,7 +97,7 @@ fn choose(names: &[String], all: bool) -> Result<Vec<&'static Component>> {
     names.iter().map(find).collect()
 }
 
-fn build(component: &Component, toolchain: WasmToolchain) -> Result<()> {
+fn build(component: &Component, toolchain: Toolchain) -> Result<()> {
     let mut cargo = toolchain.cargo_build();
     cargo.args(["--package", component.package]).args(process::lock_arguments());
     if !component.features.is_empty() {
@@ -125,7 +125,7 @@ pub(crate) fn project(folder: &Path, output: Option<&Path>) -> Result<()> {
 }
 
 /// Runs a prepared `cargo build` for wasm32, and makes the module that it leaves a component at `path`.
-fn compile(mut cargo: Command, toolchain: WasmToolchain, flags: &[&str], package: &str, path: &Path) -> Result<()> {
+fn compile(mut cargo: Command, toolchain: Toolchain, flags: &[&str], package: &str, path: &Path) -> Result<()> {
     let target_dir = toolchain.target_dir();
     cargo.args(["--quiet", "--profile", "plugin"]).arg("--target-dir").arg(&target_dir);
     // Set for every component, so that flags in the caller's environment do not leak into one.

@@ -1,6 +1,6 @@
 //! The quick look before a commit: formatting, lints, tidy. Nothing is linked and no test runs.
 
-use crate::setup::{self, WasmToolchain};
+use crate::setup::{self, Toolchain};
 use crate::{build_plugins, process, tidy};
 use anyhow::Result;
 use std::process::Command;
@@ -28,7 +28,7 @@ pub(crate) fn lints() -> Result<()> {
     process::run(clippy().args(["--all-targets", "--package", "xtask"]).args(DENY))?;
 
     let toolchain = setup::wasm_toolchain()?;
-    if toolchain != WasmToolchain::Rustup {
+    if toolchain != Toolchain::Rustup {
         eprintln!("clippy does not look at {}: Debian's compiler comes without it", WASM_ONLY.join(" and "));
         return Ok(());
     }

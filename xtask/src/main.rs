@@ -7,6 +7,7 @@ mod bench;
 mod build_plugins;
 mod check;
 mod componentise;
+mod cross;
 mod debian;
 mod demo;
 mod figures;
@@ -71,6 +72,11 @@ enum Command {
         /// Only tests whose name contains this
         filter: Option<String>,
     },
+    /// Runs the tests of the native kernels for aarch64 under qemu, which it installs; no part of CI (SUNMAO_CROSS_TOOLCHAIN=rustup|debian forces a compiler)
+    Cross {
+        /// Only tests whose name contains this
+        filter: Option<String>,
+    },
     /// Gets and makes the models that the figures are measured on (about 300 MB of downloads)
     Models {
         /// Makes models, inputs and expected outputs anew even where they exist
@@ -125,6 +131,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Componentise { input, output } => componentise::run(&input, &output)?,
         Command::Demo { keep } => demo::run(keep)?,
         Command::Test { filter } => test::run(filter.as_deref())?,
+        Command::Cross { filter } => cross::run(filter.as_deref())?,
         Command::Models { fresh } => models::run(fresh).map(drop)?,
         Command::Bench { arguments } => return bench::run(&arguments),
         Command::Figures { area, quick, only, write } => return figures::run(area, quick, &only, write),

@@ -1,9 +1,9 @@
-//! Makes `wasm32-unknown-unknown` work, by one of two ways, and remembers which one worked.
+//! Makes targets other than the machine's own work, by one of two ways; for `wasm32-unknown-unknown`, which everything needs, it remembers which one worked.
 //!
 //! 1. rustup adds the target to the toolchain that `rust-toolchain.toml` names.
 //! 2. Where rustup is missing or cannot get it: Debian's own compiler, whose standard library is compiled here from Debian's sources.
 //!
-//! A way counts only after a probe was compiled with it: a program that needs the standard library, linked into a module.
+//! For wasm32 a way counts only after a probe was compiled with it: a program that needs the standard library, linked into a module.
 //! `SUNMAO_WASM_TOOLCHAIN=rustup` or `=debian` allows one way only.
 
 use crate::{debian, process, workspace};
@@ -37,16 +37,16 @@ const PACKAGE_SETS: &[PackageSet] = &[
     PackageSet { packages: &["rustc", "cargo", "rust-src", "rust-llvm", "lld-19"], linker: "/usr/bin/wasm-ld-19" },
 ];
 
-/// A way of compiling for wasm32 that was seen to work.
+/// A way of compiling for another target than the machine's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum WasmToolchain {
+pub(crate) enum Toolchain {
     /// The rustup toolchain with the target added.
     Rustup,
     /// Debian's compiler, building the standard library from source.
     Debian,
 }
 
-impl WasmToolchain {
+impl Toolchain {
     pub(crate) const ALL: [Self; 2] = [Self::Rustup, Self::Debian];
 
     pub(crate) fn name(self) -> &'static str {
@@ -70,6 +70,15 @@ impl WasmToolchain {
 
     /// `cargo build --target wasm32-unknown-unknown`, with everything that this way needs. The caller adds package and profile.
     pub(crate) fn cargo_build(self) -> Command {
+        let mut command = self.cargo("build", TARGET);
+        if let (Self::Debian, Some(linker)) = (self, debian_linker()) {
+            command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
+        }
+        command
+    }
+
+    /// `cargo WORD --target TARGET`, with what this way needs for any target.
+    pub(crate) fn cargo(self, word: &str, target: &str) -> Command {
         let mut command = match self {
             Self::Rustup => process::cargo(),
             Self::Debian => {
@@ -77,15 +86,12 @@ impl WasmToolchain {
                 command.current_dir(workspace::root());
                 // The standard library of a released compiler is built from source by the same unstable option that nightly has.
                 command.env("RUSTC", DEBIAN_RUSTC).env("RUSTC_BOOTSTRAP", "1");
-                if let Some(linker) = debian_linker() {
-                    command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
-                }
                 // What rustup's cargo exported when it started us belongs to another compiler.
                 command.env_remove("CARGO").env_remove("RUSTUP_TOOLCHAIN").env_remove("RUSTDOC");
                 command
             }
         };
-        command.arg("build").args(["--target", TARGET]);
+        command.arg(word).args(["--target", target]);
         if self == Self::Debian {
             command.arg("-Zbuild-std=std,panic_abort");
             // Cargo compares `rust-version` with its own version, which Debian may patch.
@@ -98,7 +104,7 @@ impl WasmToolchain {
     pub(crate) fn lacks(self) -> Option<String> {
         match self {
             Self::Rustup if process::find("rustup").is_none() => Some("there is no rustup on PATH".into()),
-            Self::Rustup if !rustup_library_is_there() => Some(format!("rustup has not added {TARGET}")),
+            Self::Rustup if !rustup_library_is_there(TARGET) => Some(format!("rustup has not added {TARGET}")),
             Self::Debian if !debian_is_complete() => {
                 Some(format!("Debian's packages {} are not installed", PACKAGE_SETS[0].packages.join(" ")))
             }
@@ -116,26 +122,18 @@ impl WasmToolchain {
         Ok(format!("{}\n{version}\n", self.name()))
     }
 
-    fn install(self) -> Result<()> {
+    /// Makes this way compile for the target.
+    pub(crate) fn install(self, target: &str) -> Result<()> {
         match self {
-            Self::Rustup => install_by_rustup(),
+            Self::Rustup => install_by_rustup(target),
             Self::Debian => install_by_debian(),
         }
     }
 }
 
 /// The way that works on this machine; makes it work first if it has to.
-pub(crate) fn wasm_toolchain() -> Result<WasmToolchain> {
-    let forced = match std::env::var(FORCE) {
-        Ok(name) if name.is_empty() => None,
-        Ok(name) => match WasmToolchain::parse(&name) {
-            Some(way) => Some(way),
-            None => bail!("{FORCE}={name} is not known: use `rustup` or `debian`, or leave it out"),
-        },
-        Err(_) => None,
-    };
-    let candidates: Vec<WasmToolchain> = forced.map_or_else(|| WasmToolchain::ALL.to_vec(), |way| vec![way]);
-
+pub(crate) fn wasm_toolchain() -> Result<Toolchain> {
+    let candidates = candidates(FORCE)?;
     for &way in &candidates {
         if is_remembered(way)? {
             eprintln!("wasm32: the {} toolchain, as probed before", way.name());
@@ -146,7 +144,7 @@ pub(crate) fn wasm_toolchain() -> Result<WasmToolchain> {
     for &way in &candidates {
         eprintln!("wasm32: trying the {} toolchain", way.name());
         let start = Instant::now();
-        match way.install().and_then(|()| probe(way)) {
+        match way.install(TARGET).and_then(|()| probe(way)) {
             Ok(()) => {
                 remember(way)?;
                 eprintln!("wasm32: the {} toolchain works ({:.0} s)", way.name(), start.elapsed().as_secs_f64());
@@ -165,6 +163,17 @@ pub(crate) fn wasm_toolchain() -> Result<WasmToolchain> {
     )
 }
 
+/// The ways that may be tried, in this order: all, unless the variable names one.
+pub(crate) fn candidates(variable: &str) -> Result<Vec<Toolchain>> {
+    match std::env::var(variable) {
+        Ok(name) if !name.is_empty() => match Toolchain::parse(&name) {
+            Some(way) => Ok(vec![way]),
+            None => bail!("{variable}={name} is not known: use `rustup` or `debian`, or leave it out"),
+        },
+        _ => Ok(Toolchain::ALL.to_vec()),
+    }
+}
+
 /// Makes `cargo fmt` and `cargo clippy` work. rust-toolchain.toml does not name them, so that rustup does not fetch them for a demo.
 pub(crate) fn formatter_and_linter() -> Result<()> {
     let works = |tool: &str| process::output(process::cargo().args([tool, "--version"])).is_ok();
@@ -181,17 +190,17 @@ pub(crate) fn formatter_and_linter() -> Result<()> {
     )
 }
 
-fn install_by_rustup() -> Result<()> {
+fn install_by_rustup(target: &str) -> Result<()> {
     if process::find("rustup").is_none() {
         bail!("there is no rustup on PATH");
     }
     let mut installed = Command::new("rustup");
     installed.current_dir(workspace::root()).args(["target", "list", "--installed"]);
-    if process::output(&mut installed)?.lines().any(|line| line == TARGET) {
+    if process::output(&mut installed)?.lines().any(|line| line == target) {
         return Ok(());
     }
     let mut add = Command::new("rustup");
-    process::run_within(add.current_dir(workspace::root()).args(["target", "add", TARGET]), RUSTUP_LIMIT)
+    process::run_within(add.current_dir(workspace::root()).args(["target", "add", target]), RUSTUP_LIMIT)
 }
 
 fn install_by_debian() -> Result<()> {
@@ -226,7 +235,7 @@ fn debian_is_complete() -> bool {
 /// Compiles a program that needs the standard library, and looks at the result.
 ///
 /// The probe is built by the plugins' profile into the plugins' folder: where the library is compiled from source, that is done here once.
-fn probe(way: WasmToolchain) -> Result<()> {
+fn probe(way: Toolchain) -> Result<()> {
     let folder = workspace::notes()?.join(format!("probe-{}", way.name()));
     workspace::make(&folder.join("src"))?;
     let manifest = workspace::root().join("Cargo.toml");
@@ -272,27 +281,27 @@ fn table(manifest: &str, name: &str) -> String {
     first.chain(lines.take_while(|line| !line.starts_with('['))).flat_map(|line| [line, "\n"]).collect()
 }
 
-fn note(way: WasmToolchain) -> Result<PathBuf> {
+fn note(way: Toolchain) -> Result<PathBuf> {
     Ok(workspace::notes()?.join(format!("wasm-toolchain-{}", way.name())))
 }
 
-fn is_remembered(way: WasmToolchain) -> Result<bool> {
+fn is_remembered(way: Toolchain) -> Result<bool> {
     let Ok(text) = fs::read_to_string(note(way)?) else { return Ok(false) };
     // A compiler that has gone answers no fingerprint, one that was replaced another.
     let there = match way {
-        WasmToolchain::Rustup => rustup_library_is_there(),
-        WasmToolchain::Debian => debian_is_complete(),
+        Toolchain::Rustup => rustup_library_is_there(TARGET),
+        Toolchain::Debian => debian_is_complete(),
     };
     Ok(there && way.fingerprint().is_ok_and(|now| now == text))
 }
 
-fn rustup_library_is_there() -> bool {
+fn rustup_library_is_there(target: &str) -> bool {
     let mut rustc = Command::new("rustc");
-    rustc.current_dir(workspace::root()).args(["--print", "target-libdir", "--target", TARGET]);
+    rustc.current_dir(workspace::root()).args(["--print", "target-libdir", "--target", target]);
     process::output(&mut rustc).is_ok_and(|folder| Path::new(&folder).is_dir())
 }
 
-fn remember(way: WasmToolchain) -> Result<()> {
+fn remember(way: Toolchain) -> Result<()> {
     workspace::write_if_changed(&note(way)?, way.fingerprint()?.as_bytes()).map(drop)
 }
 
@@ -302,10 +311,10 @@ mod tests {
 
     #[test]
     fn names_of_ways_go_there_and_back() {
-        for way in WasmToolchain::ALL {
-            assert_eq!(WasmToolchain::parse(way.name()), Some(way));
+        for way in Toolchain::ALL {
+            assert_eq!(Toolchain::parse(way.name()), Some(way));
         }
-        assert_eq!(WasmToolchain::parse("Rustup"), None);
+        assert_eq!(Toolchain::parse("Rustup"), None);
     }
 
     #[test]
@@ -317,6 +326,6 @@ mod tests {
 
     #[test]
     fn the_two_ways_share_no_folder() {
-        assert_ne!(WasmToolchain::Rustup.target_dir(), WasmToolchain::Debian.target_dir());
+        assert_ne!(Toolchain::Rustup.target_dir(), Toolchain::Debian.target_dir());
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Crates are tested in groups that cargo may build together; see `Group`. The last line counts all tests, and none at all is a failure.
 
-use crate::setup::{self, FORCE, WasmToolchain};
+use crate::setup::{self, FORCE, Toolchain};
 use crate::{build_plugins, check, process, tidy, workspace};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -14,14 +14,14 @@ use std::time::Instant;
 
 /// Tests that ran.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Counts {
-    passed: u64,
-    failed: u64,
-    skipped: u64,
+pub(crate) struct Counts {
+    pub(crate) passed: u64,
+    pub(crate) failed: u64,
+    pub(crate) skipped: u64,
 }
 
 impl Counts {
-    fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;
         self.skipped += other.skipped;
@@ -101,7 +101,7 @@ fn build(group: &Group, filter: Option<&str>) -> Result<()> {
 
 /// Builds one plugin by each way of compiling for wasm32 that this machine has, and lets the host that was just tested load it.
 fn each_way() -> Result<()> {
-    for way in WasmToolchain::ALL {
+    for way in Toolchain::ALL {
         let name = way.name();
         if let Some(lacks) = way.lacks() {
             println!("wasm32 by {name}: skipped, {lacks}");
@@ -192,7 +192,7 @@ fn select(command: &mut Command, group: &Group, packages: &[String]) {
 }
 
 /// Adds up the closing lines of cargo test and of nextest.
-fn count(lines: &[String]) -> Counts {
+pub(crate) fn count(lines: &[String]) -> Counts {
     let mut counts = Counts::default();
     for line in lines {
         // Nextest repeats what a failing test printed, which ends with such a line too: indented.

@@ -7,7 +7,6 @@
 mod quantised;
 mod timing;
 
-use std::time::Instant;
 use sunmao_plugin_sdk::abi::{Attribute, EpilogueStep, Kv, Operand, Operation};
 use timing::Times;
 
@@ -266,6 +265,7 @@ impl Layer {
 #[cfg(target_arch = "x86_64")]
 fn peak() -> Option<f64> {
     use std::arch::x86_64::*;
+    use std::time::Instant;
 
     const CHAINS: usize = 12;
     const ROUNDS: usize = 1_000_000;

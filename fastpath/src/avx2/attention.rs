@@ -15,7 +15,8 @@ mod tile;
 
 use super::micro::{COLUMNS, ROWS};
 use crate::Avx2;
-use crate::registry::{LATEST, Row};
+use crate::avx2::Row;
+use crate::registry::LATEST;
 use crate::request::{Request, count};
 use crate::settle::{WORKSPACE_FLOATS, kernel, needs};
 use std::ops::Range;

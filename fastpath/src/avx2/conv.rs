@@ -1,16 +1,17 @@
 //! `Conv` as a matrix product: the weights of a group times the patches of an image, which are packed a block at a time. A pointwise convolution
 //! reads the planes as they are.
 
-use super::pack::Matrix;
 use super::patches::Patches;
-use super::product::{Addresses, LeftForm, Product, RightForm};
+use super::product::{LeftForm, Product, RightForm};
 use super::sliding::Sliding;
-use super::steps::Steps;
 use crate::Avx2;
+use crate::avx2::Row;
 use crate::epilogue::{Along, Epilogue, Step};
-use crate::registry::{LATEST, Row};
+use crate::product::{Addresses, Matrix};
+use crate::registry::LATEST;
 use crate::request::Request;
 use crate::settle::{Packing, kernel, needs, packed};
+use crate::steps::Steps;
 use sunmao_plugin_sdk::abi::Tolerance;
 use sunmao_plugin_sdk::{Call, Kernel, Reader, Writer};
 

@@ -6,11 +6,13 @@ use super::halving;
 use super::math;
 use super::narrow;
 use super::square;
-use super::steps::Steps;
+use super::steps;
 use crate::Avx2;
-use crate::registry::{LATEST, Row};
+use crate::avx2::Row;
+use crate::registry::LATEST;
 use crate::request::Request;
 use crate::settle::{kernel, needs};
+use crate::steps::Steps;
 use std::arch::x86_64::*;
 use std::ops::Range;
 use std::sync::Arc;
@@ -111,7 +113,7 @@ impl Band<'_> {
             } else {
                 self.sweep_loaded(rows, workspace, results, ends);
             }
-            steps.apply(results, len, self.channel, 0, self.flat + place);
+            steps::apply(&steps, results, len, self.channel, 0, self.flat + place);
         }
     }
 

@@ -6,11 +6,13 @@ use super::conv::Convolution;
 use super::lanes::LANES;
 use super::math;
 use super::micro::ROWS;
-use super::steps::{Finish, Steps};
+use super::steps;
 use crate::Avx2;
-use crate::registry::{LATEST, Row};
+use crate::avx2::Row;
+use crate::registry::LATEST;
 use crate::request::Request;
 use crate::settle::{Packing, WORKSPACE_FLOATS, kernel, needs, packed};
+use crate::steps::{Finish, Steps};
 use std::arch::x86_64::*;
 use std::sync::Arc;
 use sunmao_plugin_sdk::abi::Tolerance;
@@ -211,7 +213,7 @@ impl Work<'_> {
                 for filter in 0..conv.outputs {
                     let flat = (batch * conv.outputs + filter) * conv.window.output_len() + rows.start * width;
                     let results = self.results.add(flat);
-                    self.steps.apply(results, rows.len() * width, group * conv.outputs + filter, 0, flat);
+                    steps::apply(&self.steps, results, rows.len() * width, group * conv.outputs + filter, 0, flat);
                 }
             }
         }

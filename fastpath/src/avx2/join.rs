@@ -1,7 +1,8 @@
 //! `Concat` of four-byte elements: each input is a run in every row of the output, and there is a row for each place in front of the axis.
 
 use crate::Avx2;
-use crate::registry::{LATEST, Row};
+use crate::avx2::Row;
+use crate::registry::LATEST;
 use crate::request::{Request, count};
 use crate::settle::{kernel, needs};
 use std::ops::Range;

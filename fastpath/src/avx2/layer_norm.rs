@@ -8,7 +8,8 @@
 
 use super::lanes::{self, vectors};
 use crate::Avx2;
-use crate::registry::{LATEST, Row};
+use crate::avx2::Row;
+use crate::registry::LATEST;
 use crate::request::{Request, count};
 use crate::settle::{alias, kernel, needs};
 use std::arch::x86_64::*;

@@ -10,9 +10,11 @@
 mod unit;
 
 use super::micro::{COLUMNS, ROWS};
-use super::pack::{self, Matrix};
+use super::pack;
 use crate::Avx2;
-use crate::registry::{LATEST, Row};
+use crate::avx2::Row;
+use crate::product::Matrix;
+use crate::registry::LATEST;
 use crate::request::Request;
 use crate::settle::{Packing, WORKSPACE_FLOATS, kernel, needs, packed};
 use sunmao_plugin_sdk::abi::Tolerance;

@@ -5,7 +5,7 @@ mod whole;
 
 use super::lanes::{self, LANES};
 use super::math;
-use super::steps::Finish;
+use crate::steps::Finish;
 use std::arch::x86_64::*;
 
 /// Rows of a tile.

@@ -13,7 +13,6 @@ mod blocks;
 mod conv;
 mod depthwise;
 mod direct;
-mod elementwise;
 mod halving;
 mod int8;
 mod join;
@@ -22,7 +21,6 @@ mod layer_norm;
 mod lstm;
 mod map;
 mod math;
-mod matmul;
 mod micro;
 mod moves;
 mod narrow;
@@ -30,7 +28,7 @@ mod pack;
 mod pad;
 mod patches;
 mod pool;
-pub(crate) mod probe;
+mod probe;
 mod product;
 mod reduce;
 mod sliding;
@@ -38,20 +36,27 @@ mod softmax;
 mod spread;
 mod square;
 mod steps;
-mod unary;
 mod walk;
 mod winograd;
+mod zip;
 
-use crate::registry::Row;
+use crate::activation::Activation;
+use crate::pairs::{Combine, Operand};
+use crate::steps::Steps;
+use crate::vectors::Vectors;
+use crate::{Avx2, matmul, registry, unary};
 use std::sync::OnceLock;
+
+/// A fast path of this instruction set.
+type Row = registry::Row<Avx2>;
 
 /// All fast paths of this instruction set.
 pub(crate) fn rows() -> &'static [Row] {
     static ROWS: OnceLock<Vec<Row>> = OnceLock::new();
     ROWS.get_or_init(|| {
-        let families = [
+        let families: [fn() -> Vec<Row>; 19] = [
             attention::rows,
-            matmul::rows,
+            || matmul::rows::<product::Product>("avx2-gemm"),
             blocks::rows,
             // The special convolutions stand before the general one, which takes everything.
             depthwise::rows,
@@ -60,9 +65,9 @@ pub(crate) fn rows() -> &'static [Row] {
             conv::rows,
             spread::rows,
             pool::rows,
-            elementwise::rows,
-            unary::rows,
-            softmax::rows,
+            || crate::pairs::rows("avx2-pairs"),
+            || unary::rows("avx2-map"),
+            || crate::softmax::rows("avx2-lines"),
             layer_norm::rows,
             moves::rows,
             join::rows,
@@ -73,4 +78,26 @@ pub(crate) fn rows() -> &'static [Row] {
         ];
         families.iter().flat_map(|rows| rows()).collect()
     })
+}
+
+impl Vectors for Avx2 {
+    unsafe fn map(activation: Activation, from: *const f32, to: *mut f32, len: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { map::apply(activation, from, to, len) }
+    }
+
+    unsafe fn zip(combine: Combine, left: Operand, right: Operand, to: *mut f32, len: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { zip::stretch(combine, left, right, to, len) }
+    }
+
+    unsafe fn softmax(from: *const f32, to: *mut f32, len: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { softmax::line(from, to, len) }
+    }
+
+    unsafe fn follow(steps: &Steps, results: *mut f32, len: usize, row: usize, column: usize, flat: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { steps::apply(steps, results, len, row, column, flat) }
+    }
 }

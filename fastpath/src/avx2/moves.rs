@@ -2,7 +2,8 @@
 
 use super::walk::Walk;
 use crate::Avx2;
-use crate::registry::{LATEST, Row};
+use crate::avx2::Row;
+use crate::registry::LATEST;
 use crate::request::{Request, count};
 use crate::settle::{kernel, needs};
 use sunmao_plugin_sdk::abi::Tolerance;

@@ -5,23 +5,8 @@
 
 use super::lanes::{self, LANES};
 use super::micro::{COLUMNS, ROWS};
+use crate::product::Matrix;
 use std::arch::x86_64::*;
-
-/// A matrix in memory: element (row, column) lies `row * row_step + column * column_step` floats behind `start`, not necessarily aligned.
-#[derive(Clone, Copy)]
-pub(crate) struct Matrix {
-    pub(crate) start: *const f32,
-    pub(crate) row_step: usize,
-    pub(crate) column_step: usize,
-}
-
-impl Matrix {
-    /// The matrix that starts at an element of this one.
-    pub(crate) fn at(self, row: usize, column: usize) -> Self {
-        let start = self.start.wrapping_add(row * self.row_step + column * self.column_step);
-        Self { start, ..self }
-    }
-}
 
 /// Panels of a right side that are packed side by side.
 const BESIDE: usize = 4;

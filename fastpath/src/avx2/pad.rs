@@ -3,7 +3,8 @@
 //! Axes behind the last one that is padded are part of its elements, so a row is a piece in front, a piece of the input as it lies, and a piece behind.
 
 use crate::Avx2;
-use crate::registry::{LATEST, Row};
+use crate::avx2::Row;
+use crate::registry::LATEST;
 use crate::request::{Request, count};
 use crate::settle::{kernel, needs};
 use std::sync::Arc;

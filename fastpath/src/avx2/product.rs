@@ -3,17 +3,16 @@
 //! The sum of a result is split at fixed places along the depth; within a block it runs in order, and the blocks are added in order. Neither depends
 //! on how the work is shared out.
 
-mod shares;
 mod sweep;
 
 use super::blocks::Panels;
 use super::lanes::LANES;
 use super::micro::{COLUMNS, Left, ROWS, Right};
-use super::pack::{self, Matrix};
+use super::pack;
 use super::patches::Patches;
-use super::steps::Steps;
+use crate::Avx2;
+use crate::product::{self, Addresses, Cut, Matrix, Part};
 use crate::settle::WORKSPACE_FLOATS;
-use shares::uneven;
 use std::ops::Range;
 use sunmao_plugin_sdk::Call;
 use sweep::Sweep;
@@ -69,27 +68,6 @@ pub(crate) struct Product {
     block: usize,
     packs_left: bool,
     packs_right: bool,
-}
-
-/// Rows and columns of the results that one call computes. Both begin at whole tiles.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Part {
-    pub(crate) rows: Range<usize>,
-    pub(crate) columns: Range<usize>,
-}
-
-/// Where one product's operands are.
-#[derive(Clone, Copy)]
-pub(crate) struct Addresses<'a> {
-    pub(crate) left: *const f32,
-    pub(crate) right: *const f32,
-    pub(crate) results: *mut f32,
-    /// Number of the first result in the output.
-    pub(crate) flat: usize,
-    /// Number of the first row, as the epilogue counts rows.
-    pub(crate) row: usize,
-    pub(crate) workspace: *mut f32,
-    pub(crate) steps: &'a Steps,
 }
 
 impl Product {
@@ -181,7 +159,7 @@ impl Product {
 
     /// Units that the work of `batches` products splits into.
     pub(crate) fn units(&self, batches: usize) -> usize {
-        batches * self.tiles().max(self.panels())
+        self.cut().units(batches)
     }
 
     /// Writes the packed form of a left side: block after block along the depth, in each tile after tile.
@@ -210,36 +188,21 @@ impl Product {
         }
     }
 
-    /// Names the product and the part of its results for each stretch of this shard's share of `batches` products.
-    pub(crate) fn parts(&self, call: &Call, batches: usize, mut visit: impl FnMut(usize, Part)) {
-        let by_columns = self.splits_columns(call.shards as usize, batches);
-        let (units, granule) = if by_columns { (self.panels(), COLUMNS) } else { (self.tiles(), ROWS) };
-        let length = if by_columns { self.columns } else { self.rows };
-        let share = call.share(batches * units, 1);
-        let mut at = share.start;
-        while at < share.end {
-            let (batch, first) = (at / units, at % units);
-            let end = units.min(first + share.end - at);
-            let range = first * granule..length.min(end * granule);
-            visit(
-                batch,
-                match by_columns {
-                    true => Part { rows: 0..self.rows, columns: range },
-                    false => Part { rows: range, columns: 0..self.columns },
-                },
-            );
-            at += end - first;
+    /// How shards may cut the results. A side that each of them would pack counts against the cut.
+    pub(crate) fn cut(&self) -> Cut {
+        Cut {
+            rows: self.rows,
+            columns: self.columns,
+            tile: ROWS,
+            panel: COLUMNS,
+            malus_columns: self.packs_left,
+            malus_rows: self.packs_right,
         }
     }
 
-    /// Whether shards get columns rather than rows: whichever splits more evenly, with a malus where a side would be packed by each shard.
-    fn splits_columns(&self, shards: usize, batches: usize) -> bool {
-        if shards <= 1 {
-            return true;
-        }
-        let malus = |repeated: bool| if repeated { 1.1 } else { 1.0 };
-        uneven(self.columns, COLUMNS, shards, batches) * malus(self.packs_left)
-            <= uneven(self.rows, ROWS, shards, batches) * malus(self.packs_right)
+    /// Names the product and the part of its results for each stretch of this shard's share of `batches` products.
+    pub(crate) fn parts(&self, call: &Call, batches: usize, visit: impl FnMut(usize, Part)) {
+        self.cut().parts(call, batches, visit);
     }
 
     /// Computes one part.
@@ -373,5 +336,42 @@ impl Product {
             }
             LeftForm::Strided { row, step } => Left { start: at.left.wrapping_add(tile * row + k * step), row, step },
         }
+    }
+}
+
+impl product::Product for Product {
+    type Token = Avx2;
+    const FORM: &'static str = "avx2";
+
+    fn new(rows: usize, columns: usize, depth: usize, left: (usize, usize), right: Option<(usize, usize)>) -> Self {
+        let left = LeftForm::Strided { row: left.0, step: left.1 };
+        let right = right.map_or(RightForm::Packed, |(step, column)| RightForm::Strided { step, column });
+        Self::new(rows, columns, depth, left, right)
+    }
+
+    fn right_floats(&self) -> usize {
+        self.right_floats()
+    }
+
+    fn workspace_bytes(&self) -> u32 {
+        self.workspace_bytes()
+    }
+
+    fn cost(&self) -> f64 {
+        self.cost()
+    }
+
+    fn cut(&self) -> Cut {
+        self.cut()
+    }
+
+    unsafe fn pack_right(&self, from: Matrix, to: *mut f32) {
+        // SAFETY: the caller's promise.
+        unsafe { self.pack_right(from, to) }
+    }
+
+    unsafe fn run(&self, at: Addresses<'_>, part: Part) {
+        // SAFETY: the caller's promise.
+        unsafe { self.run(at, part) }
     }
 }

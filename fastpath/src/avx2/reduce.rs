@@ -6,7 +6,8 @@
 use super::lanes::{self, LANES, vectors};
 use super::math::{larger, smaller};
 use crate::Avx2;
-use crate::registry::{LATEST, Row};
+use crate::avx2::Row;
+use crate::registry::LATEST;
 use crate::request::Request;
 use crate::settle::{kernel, needs};
 use std::arch::x86_64::*;

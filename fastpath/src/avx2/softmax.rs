@@ -1,55 +1,17 @@
-//! `Softmax` along the last axis.
+//! The softmax of a line.
 
 use super::lanes::{self, vectors};
 use super::map::each;
 use super::math::exp;
-use crate::Avx2;
-use crate::registry::{LATEST, Row};
-use crate::request::{Request, count};
-use crate::settle::{alias, kernel, needs};
 use std::arch::x86_64::*;
 use std::cell::Cell;
-use sunmao_plugin_sdk::abi::Tolerance;
-use sunmao_plugin_sdk::{Call, Kernel};
 
-pub(crate) fn rows() -> Vec<Row> {
-    vec![Row {
-        operator: "Softmax",
-        path: "avx2-lines",
-        revisions: (13, LATEST),
-        tolerance: Tolerance::Approximate(1e-6),
-        prepare: softmax,
-    }]
-}
-
-fn softmax(token: Avx2, request: Request<'_>) -> Option<Box<dyn Kernel>> {
-    let shape = request.input(0)?;
-    let axis = request.axis("axis", -1, shape.len())?;
-    if request.output()? != shape || count(&shape[axis + 1..]) != 1 || !request.operation().epilogue.is_empty() {
-        return None;
-    }
-    let (lines, length) = (count(&shape[..axis]), shape[axis]);
-    let mut requirements = needs(lines as f64 * (10.0 + length as f64 * 0.7), lines);
-    requirements.in_place = vec![alias(0)];
-    Some(kernel(requirements, None, move |bindings| {
-        let (x, output) = (bindings.input::<f32>(0)?, bindings.output::<f32>(0)?);
-        Ok(Box::new(move |call: &Call| {
-            let (from, to) = (call.read(&x).as_ptr(), call.write(&output).as_mut_ptr());
-            for at in call.share(lines, 1) {
-                let _proof: Avx2 = token;
-                // SAFETY: the token proves AVX2 and FMA; both tensors have `lines` lines, and lie on each other or apart, as the bindings were
-                // checked; shares are disjoint.
-                unsafe { line(from.add(at * length), to.add(at * length), length) };
-            }
-            Ok(())
-        }))
-    }))
-}
-
+/// Writes the softmax of the `len` floats at `from` to `to`.
+///
 /// # Safety
 /// The CPU has AVX2 and FMA; `len` floats are readable at `from` and writable at `to`; the two are equal or do not overlap.
 #[target_feature(enable = "avx2,fma")]
-unsafe fn line(from: *const f32, to: *mut f32, len: usize) {
+pub(crate) unsafe fn line(from: *const f32, to: *mut f32, len: usize) {
     let least = _mm256_set1_ps(f32::NEG_INFINITY);
     let largest = Cell::new(least);
     // SAFETY: `vectors` names positions whose eight (or masked) elements lie below `len`.

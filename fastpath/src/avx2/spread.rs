@@ -4,14 +4,16 @@
 //! go to every so manieth place of a line of the output.
 
 use super::lanes::LANES;
-use super::pack::Matrix;
-use super::product::{Addresses, LeftForm, Part, Product, RightForm};
-use super::steps::Steps;
+use super::product::{LeftForm, Product, RightForm};
+use super::steps;
 use crate::Avx2;
+use crate::avx2::Row;
 use crate::epilogue::{Along, Epilogue, Step};
-use crate::registry::{LATEST, Row};
+use crate::product::{Addresses, Matrix, Part};
+use crate::registry::LATEST;
 use crate::request::Request;
 use crate::settle::{Packing, kernel, needs, packed};
+use crate::steps::Steps;
 use std::arch::x86_64::*;
 use sunmao_plugin_sdk::abi::Tolerance;
 use sunmao_plugin_sdk::{Call, Kernel, Reader, Writer};
@@ -179,7 +181,7 @@ impl Sheet {
                 let (from, to) = (self.line.add(taps * broad * wide), self.y.add(flat));
                 weave(from, wide, broad, to);
                 if !self.steps.is_empty() {
-                    self.steps.apply(to, wide * broad, channel, 0, flat);
+                    steps::apply(&self.steps, to, wide * broad, channel, 0, flat);
                 }
             }
         }

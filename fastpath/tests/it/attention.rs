@@ -39,6 +39,7 @@ impl Sizes {
 const SMALL: Sizes = Sizes { batches: 2, q_heads: 4, kv_heads: 2, queries: 5, keys: 7, width: 8, value_width: 16 };
 
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "only AVX2 has rows for attention")]
 fn attention_of_all_sizes_is_the_twins() {
     let mut random = Random::new(71);
     let sizes = [
@@ -61,6 +62,7 @@ fn attention_of_all_sizes_is_the_twins() {
 }
 
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "only AVX2 has rows for attention")]
 fn masks_and_windows_hide_keys() {
     let mut random = Random::new(72);
     let sizes = Sizes { keys: 270, queries: 9, ..SMALL };
@@ -84,6 +86,7 @@ fn masks_and_windows_hide_keys() {
 }
 
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "only AVX2 has rows for attention")]
 fn queries_that_see_no_key_give_zeros() {
     let mut random = Random::new(73);
     let sizes = Sizes { keys: 300, ..SMALL };
@@ -102,6 +105,7 @@ fn queries_that_see_no_key_give_zeros() {
 }
 
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "only AVX2 has rows for attention")]
 fn what_these_tiles_do_not_know_is_declined() {
     let mut random = Random::new(74);
     let case = |random: &mut Random| SMALL.case(random, false);

@@ -63,6 +63,7 @@ fn usual(random: &mut Random) -> u16 {
 }
 
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "only AVX2 has rows for block-quantised weights")]
 fn few_and_many_rows_of_every_format_multiply_as_the_twin_does() {
     let mut random = Random::new(201);
     for format in &FORMATS {
@@ -78,6 +79,7 @@ fn few_and_many_rows_of_every_format_multiply_as_the_twin_does() {
 }
 
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "only AVX2 has rows for block-quantised weights")]
 fn a_deep_row_multiplies_as_the_twin_does() {
     let mut random = Random::new(202);
     for format in &FORMATS {
@@ -96,6 +98,7 @@ fn a_deep_row_multiplies_as_the_twin_does() {
 }
 
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "only AVX2 has rows for block-quantised weights")]
 fn a_large_element_that_meets_a_zero_hides_nobody() {
     let mut random = Random::new(203);
     for format in &FORMATS {
@@ -124,6 +127,7 @@ fn a_large_element_that_meets_a_zero_hides_nobody() {
 }
 
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "only AVX2 has rows for block-quantised weights")]
 fn extreme_scales_and_special_numbers_go_where_the_twin_has_them() {
     let mut random = Random::new(204);
     const SCALES: [u16; 7] = [0, 0x8000, 1, 0x83FF, 0x0400, 0x7BFF, 0xFBFF];
@@ -156,6 +160,7 @@ fn extreme_scales_and_special_numbers_go_where_the_twin_has_them() {
 }
 
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "only AVX2 has rows for block-quantised weights")]
 fn a_bias_and_steps_follow() {
     let mut random = Random::new(205);
     for format in &FORMATS {
@@ -171,6 +176,7 @@ fn a_bias_and_steps_follow() {
 }
 
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "only AVX2 has rows for block-quantised weights")]
 fn weights_that_are_no_constant_and_other_types_are_declined() {
     let mut random = Random::new(206);
     let format = &FORMATS[4];

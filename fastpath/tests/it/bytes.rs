@@ -1,6 +1,7 @@
 //! Cases whose operands have any element type, as bytes, and what runs them: an arena with guards around every tensor.
 
-use crate::harness::{Random, count};
+use crate::edges;
+use crate::harness::{Random, count, prepared, runs_here};
 use sunmao_plugin_sdk::abi::{Attribute, EpilogueStep, Kv, Operand, Operation, View};
 use sunmao_plugin_sdk::{Call, Kernel, Reader, Writer, check_views};
 
@@ -31,6 +32,11 @@ pub(crate) fn integers(values: &[i32]) -> Vec<u8> {
 pub(crate) struct Case {
     operation: Operation,
     data: Vec<Vec<u8>>,
+}
+
+/// Bytes of an operand.
+fn size(operand: &Operand) -> usize {
+    operand.shape.iter().product::<u32>() as usize * width(operand.dtype)
 }
 
 fn operand(dtype: u16, shape: &[usize]) -> Operand {
@@ -128,7 +134,7 @@ impl Case {
         }
         let mut results = Vec::new();
         for (index, output) in self.operation.outputs.iter().flatten().enumerate() {
-            let bytes = output.shape.iter().product::<u32>() as usize * width(output.dtype);
+            let bytes = size(output);
             let at = match on {
                 Some(input) if index == 0 => views[input].0,
                 _ => place(bytes),
@@ -188,12 +194,10 @@ impl Case {
     /// The fast path `path` must take the case and give the twin's bits, in 1, 2, 3 and 7 shards and in place.
     #[track_caller]
     pub(crate) fn check(&self) {
-        let Some(fast) = sunmao_fastpath::prepare(&self.operation) else {
-            // On a machine without the instruction set there is nothing to test.
-            assert!(sunmao_fastpath::Isa::detect().avx2().is_none(), "declined: {:?}", self.operation);
+        if !runs_here(&self.operation.op) {
             return;
-        };
-        let fast = fast.expect("a fast path that is registered prepares");
+        }
+        let fast = prepared(&self.operation).expect("a fast path takes the case");
         let portable = sunmao_portable::prepare(&self.operation).expect("the twin prepares");
         let wanted = self.run(&*portable, 1, None);
         for shards in [1, 2, 3, 7] {
@@ -201,6 +205,9 @@ impl Case {
             let differ = (0..wanted.len()).find(|&i| found[i] != wanted[i]);
             assert!(differ.is_none(), "byte {differ:?} of {} differs in {shards} shards: {self:?}", wanted.len());
         }
+        let sizes: Vec<usize> = self.operation.outputs.iter().flatten().map(size).collect();
+        let at_edges = edges::run(&self.operation, &self.data, &sizes, &*fast, 3);
+        assert!(at_edges == wanted, "other bytes at the edges of memory: {:?}", self.operation);
         for alias in fast.requirements().in_place {
             assert!(self.run(&*fast, 2, Some(alias.input as usize)) == wanted, "in place: {:?}", self.operation);
         }
@@ -209,6 +216,8 @@ impl Case {
     /// The fast path must leave the case to others.
     #[track_caller]
     pub(crate) fn check_declined(&self) {
-        assert!(sunmao_fastpath::prepare(&self.operation).is_none(), "taken: {:?}", self.operation);
+        if runs_here(&self.operation.op) {
+            assert!(prepared(&self.operation).is_none(), "taken: {:?}", self.operation);
+        }
     }
 }

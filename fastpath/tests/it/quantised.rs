@@ -83,6 +83,7 @@ fn conv(random: &mut Random, shape: Shape, types: [u16; 3]) -> Case {
 const TYPES: &[[u16; 3]] = &[[U8, I8, U8], [U8, U8, U8], [I8, I8, I8], [I8, U8, U8], [U8, I8, I8]];
 
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "only AVX2 has rows for this operator on bytes")]
 fn convolutions_give_the_twins_bytes() {
     let mut random = Random::new(20);
     for round in 0..160 {
@@ -108,6 +109,7 @@ fn convolutions_give_the_twins_bytes() {
 }
 
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "only AVX2 has rows for this operator on bytes")]
 fn pointwise_and_large_convolutions_are_cut_into_blocks() {
     let mut random = Random::new(21);
     let pointwise = Shape { kernel: [1, 1], pads: [0; 4], ..PLAIN };
@@ -125,6 +127,7 @@ fn pointwise_and_large_convolutions_are_cut_into_blocks() {
 }
 
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "only AVX2 has rows for this operator on bytes")]
 fn convolutions_after_winograd_are_exact() {
     let mut random = Random::new(28);
     for round in 0..40 {
@@ -148,6 +151,7 @@ fn convolutions_after_winograd_are_exact() {
 }
 
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "only AVX2 has rows for this operator on bytes")]
 fn depthwise_convolutions_give_the_twins_bytes() {
     let mut random = Random::new(22);
     for round in 0..120 {
@@ -172,39 +176,56 @@ fn depthwise_convolutions_give_the_twins_bytes() {
 }
 
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "only AVX2 has rows for this operator on bytes")]
 fn the_largest_bytes_do_not_saturate_in_between() {
     let shape = Shape { inputs: 64, outputs: 8, size: [5, 5], ..PLAIN };
     let case = Case::new("QLinearConv", 10).integers("pads", &shape.pads).integers("kernel_shape", &shape.kernel);
     let case = case.input(U8, &[1, 64, 5, 5], vec![255; 1600]).scale(1.0).zero(U8, 0);
     let case = case.constant(I8, &[8, 64, 3, 3], vec![127; 8 * 576]).scale(1.0).zero(I8, 0);
     case.scale(73_152.0).zero(U8, 0).output(U8, &[1, 8, 5, 5]).check();
+}
+
+#[test]
+fn the_largest_bytes_of_a_product_do_not_saturate_in_between() {
     let case = Case::new("MatMulInteger", 10).input(U8, &[3, 64], vec![255; 192]);
     case.constant(I8, &[64, 20], vec![128; 1280]).output(I32, &[3, 20]).check();
 }
 
+/// Pairs of weights of which the products with the largest bytes add up to just what 16 bits hold, and to more.
+const LIMITS: [i8; 16] = [64, 64, 1, 127, -64, -64, -128, 0, -1, -127, 127, -128, 65, 64, -65, -64];
+/// Along the depth they stand in groups of four that hold each pair beside each other one.
+const LIMITS_DEPTH: usize = 4 * LIMITS.len();
+
+fn at_the_limit(row: usize, at: usize) -> u8 {
+    let (pair, other) = (at / 4 % 8, (at / 4 + row) % 8);
+    LIMITS[2 * if at % 4 < 2 { pair } else { other } + at % 2] as u8
+}
+
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "only AVX2 has rows for this operator on bytes")]
 fn pairs_of_weights_at_the_limit_do_not_saturate_in_between() {
-    let limits =
-        [64i8, 64, 1, 127, -64, -64, -128, 0, -1, -127, 127, -128, 65, 64, -65, -64].map(|weight| weight as u8);
-    // Along the depth, in groups of four that hold each pair beside each other one.
-    let depth = 4 * limits.len();
-    let weight = |row: usize, at: usize| {
-        let (pair, other) = (at / 4 % 8, (at / 4 + row) % 8);
-        limits[2 * if at % 4 < 2 { pair } else { other } + at % 2]
-    };
+    let depth = LIMITS_DEPTH;
     for outputs in [1, 6, 16, 17] {
-        let rows: Vec<u8> = (0..outputs * depth).map(|i| weight(i / depth, i % depth)).collect();
+        let rows: Vec<u8> = (0..outputs * depth).map(|i| at_the_limit(i / depth, i % depth)).collect();
         let case = Case::new("QLinearConv", 10).integers("kernel_shape", &[1, 1]);
         let case = case.input(U8, &[1, depth, 3, 3], vec![255; 9 * depth]).scale(1.0).zero(U8, 0);
         let case = case.constant(I8, &[outputs, depth, 1, 1], rows).scale(1.0).zero(I8, 0);
         case.scale(1000.0).zero(U8, 128).output(U8, &[1, outputs, 3, 3]).check();
-        let columns: Vec<u8> = (0..outputs * depth).map(|i| weight(i % outputs, i / outputs)).collect();
+    }
+}
+
+#[test]
+fn pairs_of_weights_of_a_product_at_the_limit_do_not_saturate_in_between() {
+    let depth = LIMITS_DEPTH;
+    for outputs in [1, 6, 16, 17] {
+        let columns: Vec<u8> = (0..outputs * depth).map(|i| at_the_limit(i % outputs, i / outputs)).collect();
         let case = Case::new("MatMulInteger", 10).input(U8, &[7, depth], vec![255; 7 * depth]);
         case.constant(I8, &[depth, outputs], columns).output(I32, &[7, outputs]).check();
     }
 }
 
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "only AVX2 has rows for this operator on bytes")]
 fn scales_that_are_no_numbers_give_the_twins_bytes() {
     let mut random = Random::new(30);
     for scale in [f32::INFINITY, f32::NAN, 0.0, 1e-38, -1.0] {
@@ -220,6 +241,7 @@ fn scales_that_are_no_numbers_give_the_twins_bytes() {
 }
 
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "only AVX2 has rows for this operator on bytes")]
 fn zero_points_of_weights_that_differ_are_left_to_others() {
     let case = Case::new("QLinearConv", 10).integers("kernel_shape", &[1, 1]);
     let case = case.input(U8, &[1, 4, 2, 2], vec![1; 16]).scale(1.0).zero(U8, 0);
@@ -275,6 +297,7 @@ fn scaled_products_give_the_twins_floats() {
 }
 
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "only AVX2 has rows for this operator on bytes")]
 fn quantised_sums_give_the_twins_bytes() {
     let mut random = Random::new(25);
     for round in 0..40 {
@@ -290,6 +313,7 @@ fn quantised_sums_give_the_twins_bytes() {
 }
 
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "only AVX2 has rows for this operator on bytes")]
 fn numbers_are_quantised_and_back_as_the_twin_does() {
     let mut random = Random::new(26);
     for dtype in [U8, I8] {
@@ -316,6 +340,7 @@ fn numbers_are_quantised_and_back_as_the_twin_does() {
 }
 
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "only AVX2 has rows for this operator on bytes")]
 fn bytes_are_pooled_as_the_twin_does() {
     let mut random = Random::new(27);
     for round in 0..80 {

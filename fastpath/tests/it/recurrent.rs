@@ -43,6 +43,7 @@ impl Sizes {
 }
 
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "only AVX2 has rows for LSTM")]
 fn lstm_walks_as_the_twin_does() {
     let mut random = Random::new(101);
     let sizes = [
@@ -71,6 +72,7 @@ fn lstm_walks_as_the_twin_does() {
 }
 
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "only AVX2 has rows for LSTM")]
 fn other_cells_are_declined() {
     let mut random = Random::new(102);
     let sizes = Sizes { steps: 3, batches: 2, inputs: 4, hidden: 5, directions: 1 };

@@ -106,6 +106,7 @@ pub(crate) fn conv(random: &mut Random, window: &Window, channels: Channels, fil
 }
 
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "only AVX2 has rows for convolutions and pools")]
 fn convolutions_of_odd_shapes_are_the_twins() {
     let mut random = Random::new(11);
     for round in 0..150 {
@@ -126,6 +127,7 @@ fn convolutions_of_odd_shapes_are_the_twins() {
 }
 
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "only AVX2 has rows for convolutions and pools")]
 fn depthwise_convolutions_are_the_twins() {
     let mut random = Random::new(12);
     for round in 0..150 {
@@ -146,6 +148,7 @@ fn depthwise_convolutions_are_the_twins() {
 }
 
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "only AVX2 has rows for convolutions and pools")]
 fn every_second_column_of_rows_of_any_length() {
     let mut random = Random::new(43);
     for width in (1..=24).chain([33, 56, 113]) {
@@ -167,6 +170,7 @@ fn every_second_column_of_rows_of_any_length() {
 }
 
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "only AVX2 has rows for convolutions and pools")]
 fn pointwise_convolutions_read_the_planes_as_they_are() {
     let mut random = Random::new(13);
     for (outputs, inputs, height, width) in
@@ -182,6 +186,7 @@ fn pointwise_convolutions_read_the_planes_as_they_are() {
 }
 
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "only AVX2 has rows for convolutions and pools")]
 fn few_columns_behind_whole_panels_are_none_too_many() {
     let mut random = Random::new(41);
     // 1 to 5 columns are left, of which up to four are summed with rows as lanes; depths around the number of sums that run side by side.
@@ -199,6 +204,7 @@ fn few_columns_behind_whole_panels_are_none_too_many() {
 }
 
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "only AVX2 has rows for convolutions and pools")]
 fn patches_are_packed_in_blocks() {
     let mut random = Random::new(14);
     let same = |size: usize| Window::plain(&[size, size], &[3, 3]).pads(&[1, 1, 1, 1]);
@@ -216,6 +222,7 @@ fn patches_are_packed_in_blocks() {
 }
 
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "only AVX2 has rows for convolutions and pools")]
 fn wide_planes_are_cut_into_bands() {
     let mut random = Random::new(15);
     for (input, kernel, strides) in [
@@ -235,6 +242,7 @@ fn wide_planes_are_cut_into_bands() {
 }
 
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "only AVX2 has rows for convolutions and pools")]
 fn every_step_follows_a_convolution() {
     let mut random = Random::new(16);
     for (op, attributes) in STEPS {
@@ -246,6 +254,7 @@ fn every_step_follows_a_convolution() {
 }
 
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "only AVX2 has rows for convolutions and pools")]
 fn convolutions_without_elements_do_nothing() {
     let mut random = Random::new(17);
     let window = Window::plain(&[5, 5], &[3, 3]);
@@ -255,6 +264,7 @@ fn convolutions_without_elements_do_nothing() {
 }
 
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "only AVX2 has rows for convolutions and pools")]
 fn convolutions_over_three_axes_are_declined() {
     let mut random = Random::new(18);
     conv(&mut random, &Window::plain(&[4, 4, 4], &[3, 3, 3]), PLAIN, Fill::Whole).check_declined();
@@ -278,6 +288,7 @@ fn pool(random: &mut Random, op: &str, window: &Window, ceil: bool, with_pads: b
 }
 
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "only AVX2 has rows for convolutions and pools")]
 fn pools_are_the_twins() {
     let mut random = Random::new(19);
     for round in 0..150 {
@@ -290,6 +301,7 @@ fn pools_are_the_twins() {
 }
 
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "only AVX2 has rows for convolutions and pools")]
 fn averages_of_whole_planes_are_the_twins() {
     let mut random = Random::new(29);
     for input in [&[1, 1][..], &[7, 7], &[13, 5], &[40, 41], &[1], &[131]] {
@@ -299,6 +311,7 @@ fn averages_of_whole_planes_are_the_twins() {
 }
 
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "only AVX2 has rows for convolutions and pools")]
 fn a_nan_wins_a_window() {
     let mut random = Random::new(20);
     let window = Window::plain(&[9, 9], &[3, 3]).pads(&[1, 1, 1, 1]).strides(&[2, 2]);
@@ -309,6 +322,7 @@ fn a_nan_wins_a_window() {
 }
 
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "only AVX2 has rows for convolutions and pools")]
 fn a_pool_with_places_is_declined() {
     let mut random = Random::new(21);
     let mut case = pool(&mut random, "MaxPool", &Window::plain(&[9, 9], &[3, 3]), false, false, Fill::Whole);

@@ -20,6 +20,7 @@ fn plane(high: usize, wide: usize) -> Window {
 }
 
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "only AVX2 has rows for convolutions")]
 fn tiles_cover_planes_of_any_size() {
     let mut random = Random::new(31);
     for (high, wide, images) in [
@@ -39,6 +40,7 @@ fn tiles_cover_planes_of_any_size() {
 }
 
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "only AVX2 has rows for convolutions")]
 fn filters_and_channels_are_cut_into_blocks() {
     let mut random = Random::new(32);
     for (size, inputs, outputs) in [(14, 300, 64), (28, 16, 400), (20, 129, 131), (10, 600, 32)] {
@@ -48,6 +50,7 @@ fn filters_and_channels_are_cut_into_blocks() {
 }
 
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "only AVX2 has rows for convolutions")]
 fn pads_may_differ() {
     let mut random = Random::new(33);
     for pads in [[0, 0, 0, 0], [2, 0, 0, 1], [0, 2, 1, 0], [2, 2, 2, 2], [1, 0, 1, 2]] {
@@ -58,6 +61,7 @@ fn pads_may_differ() {
 }
 
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "only AVX2 has rows for convolutions")]
 fn steps_follow() {
     let mut random = Random::new(34);
     let channels = Channels { images: 2, inputs: 32, outputs: 35, ..PLAIN };
@@ -77,6 +81,7 @@ fn steps_follow() {
 }
 
 #[test]
+#[cfg_attr(not(target_arch = "x86_64"), ignore = "only AVX2 has rows for convolutions")]
 fn a_special_number_stays_where_its_tile_is() {
     let mut random = Random::new(35);
     let channels = Channels { inputs: 32, outputs: 32, ..PLAIN };

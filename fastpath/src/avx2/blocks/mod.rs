@@ -10,13 +10,16 @@ mod numbers;
 mod panels;
 
 use super::lanes::{self, LANES};
-use super::product::{Addresses, LeftForm, Product, RightForm};
-use super::steps::Steps;
+use super::product::{LeftForm, Product, RightForm};
+use super::steps;
 use crate::Avx2;
+use crate::avx2::Row;
 use crate::epilogue::{Along, BoundEpilogue, Epilogue, Step};
-use crate::registry::{LATEST, Row};
+use crate::product::Addresses;
+use crate::registry::LATEST;
 use crate::request::{Request, count};
 use crate::settle::{Packing, WORKSPACE_FLOATS, kernel, needs, packed};
+use crate::steps::Steps;
 use layout::{Format, GROUP};
 pub(super) use panels::Panels;
 use std::arch::x86_64::*;
@@ -224,7 +227,7 @@ impl Sheet {
                 _ => lanes::store_first(to, results, valid),
             }
             if !self.steps.is_empty() {
-                self.steps.apply(to, valid, row, column, flat);
+                steps::apply(&self.steps, to, valid, row, column, flat);
             }
         }
     }

@@ -5,16 +5,16 @@ use super::micro::{COLUMNS, ROWS};
 use super::outcome::{Finish, Plain, Scaled, Store};
 use super::pack::Less;
 use super::quads::QUAD;
-use super::{Bytes, is_scale, scale_each};
 use crate::Avx2;
-use crate::epilogue::{Along, Epilogue, Step};
-use crate::registry::{LATEST, Row};
-use crate::request::{Request, count};
+use crate::avx2::Row;
+use crate::bytes;
+use crate::registry::LATEST;
+use crate::request::Request;
 use crate::settle::{Packing, kernel, needs, packed};
 use std::arch::x86_64::__m256i;
 use std::ops::Range;
 use sunmao_plugin_sdk::abi::Tolerance;
-use sunmao_plugin_sdk::{Call, Element, Kernel, Reader, Writer};
+use sunmao_plugin_sdk::{Call, Kernel, Reader, Writer};
 
 pub(crate) fn rows() -> Vec<Row> {
     let row = |operator, revisions, tolerance, prepare| Row {
@@ -35,7 +35,7 @@ const LEFT_WORDS: usize = 96 * 1024;
 /// Columns between two sweeps of the steps: what they work on is still in the second-level cache.
 const STRETCH: usize = 256;
 
-/// A product of bytes whose right side is one constant matrix for all matrices on the left, which are one tall one.
+/// A product of bytes, by tiles.
 #[derive(Clone, Copy)]
 struct Product {
     rows: usize,
@@ -46,23 +46,10 @@ struct Product {
 }
 
 impl Product {
-    /// `zeros` are the inputs that hold the zero points.
-    fn of(request: Request<'_>, zeros: [usize; 2], output: &[usize]) -> Option<Self> {
-        let (a, b) = (Bytes::input(request, 0)?, Bytes::input(request, 1)?);
-        let (&[ref stack @ .., rows, depth], &[ref ones @ .., inner, columns]) = (&a.shape[..], &b.shape[..]) else {
-            return None;
-        };
-        let (batch, expected) = (count(stack), [stack, &[rows, columns]].concat());
-        let fits = inner == depth
-            && ones.len() <= stack.len()
-            && count(ones) == 1
-            && output == expected
-            && request.operand(1)?.constant
-            && (request.operand(zeros[0]).is_none() || a.has_zero(request, zeros[0]));
-        let b_less = Less { flip: b.flip, zero: b.settled_zero(request, zeros[1])? };
-        let product = Self { rows: batch * rows, columns, depth, a_flip: a.flip, b: b_less };
-        // A tile of the left side must fit.
-        (fits && columns::left_words(ROWS, product.quads()) <= LEFT_WORDS).then_some(product)
+    /// None: a tile of the left side does not fit.
+    fn of(bytes::Product { rows, columns, depth, a_flip, b }: bytes::Product) -> Option<Self> {
+        let product = Self { rows, columns, depth, a_flip, b };
+        (columns::left_words(ROWS, product.quads()) <= LEFT_WORDS).then_some(product)
     }
 
     fn quads(&self) -> usize {
@@ -224,29 +211,11 @@ impl Product {
 }
 
 fn sums(token: Avx2, request: Request<'_>) -> Option<Box<dyn Kernel>> {
-    let [Some(output)] = request.operation().outputs.as_slice() else { return None };
-    if output.dtype != i32::DTYPE || !request.operation().epilogue.is_empty() {
-        return None;
-    }
-    let shape: Vec<usize> = output.shape.iter().map(|&d| d as usize).collect();
-    Product::of(request, [2, 3], &shape)?.kernel(token, 2, 0.0, Plain)
+    Product::of(bytes::sums(request)?)?.kernel(token, bytes::SUMS_ZEROS[0], 0.0, Plain)
 }
 
 fn scaled(token: Avx2, request: Request<'_>) -> Option<Box<dyn Kernel>> {
-    let output = request.output()?;
-    let product = Product::of(request, [4, 5], &output)?;
-    if !is_scale(request, 2) {
-        return None;
-    }
-    let each = scale_each(request, 3, product.columns)?;
-    let mut steps = Vec::new();
-    if request.operand(6).is_some() {
-        if request.input(6)? != [product.columns] {
-            return None;
-        }
-        steps.push(Step::Add { addend: 6, along: Along::Columns, factor: 1.0 });
-    }
-    let epilogue = Epilogue::plan(request, steps, Along::Columns, product.columns)?;
+    let (product, each, epilogue) = bytes::scaled(request)?;
     let cost = epilogue.cost(product.rows * product.columns);
-    product.kernel(token, 4, cost, Scaled { each, epilogue })
+    Product::of(product)?.kernel(token, bytes::SCALED_ZEROS[0], cost, Scaled { each, epilogue })
 }

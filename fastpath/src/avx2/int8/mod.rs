@@ -21,74 +21,12 @@ mod quads;
 mod quantise;
 mod winograd;
 
-use crate::registry::Row;
-use crate::request::{Request, count};
-use sunmao_plugin_sdk::Element;
-use sunmao_plugin_sdk::abi::Operand;
+use crate::avx2::Row;
+pub(crate) use crate::bytes::{Bytes, is_scale, scale_each};
 
 /// All of them.
 pub(crate) fn rows() -> Vec<Row> {
     // Before the general convolution, which takes everything.
     let families = [depthwise::rows, winograd::rows, conv::rows, matmul::rows, quantise::rows, add::rows, pool::rows];
     families.iter().flat_map(|rows| rows()).collect()
-}
-
-/// A tensor of bytes.
-pub(crate) struct Bytes {
-    pub(crate) shape: Vec<usize>,
-    pub(crate) flip: u8,
-}
-
-impl Bytes {
-    fn of(operand: &Operand) -> Option<Self> {
-        let flip = match operand.dtype {
-            u8::DTYPE => 0,
-            i8::DTYPE => 0x80,
-            _ => return None,
-        };
-        Some(Self { shape: operand.shape.iter().map(|&d| d as usize).collect(), flip })
-    }
-
-    /// Input `index` of the operation.
-    pub(crate) fn input(request: Request<'_>, index: usize) -> Option<Self> {
-        request.operand(index).and_then(Self::of)
-    }
-
-    /// The only output.
-    pub(crate) fn output(request: Request<'_>) -> Option<Self> {
-        match request.operation().outputs.as_slice() {
-            [Some(output)] => Self::of(output),
-            _ => None,
-        }
-    }
-
-    /// Whether input `index` is one byte of the same type.
-    pub(crate) fn has_zero(&self, request: Request<'_>, index: usize) -> bool {
-        Self::input(request, index).is_some_and(|zero| zero.flip == self.flip && count(&zero.shape) == 1)
-    }
-
-    /// The zero point that constant input `index` holds for all rows or columns alike, in flipped form; without the input it is 0.
-    pub(crate) fn settled_zero(&self, request: Request<'_>, index: usize) -> Option<u8> {
-        let Some(operand) = request.operand(index) else { return Some(self.flip) };
-        if !operand.constant || Self::of(operand)?.flip != self.flip {
-            return None;
-        }
-        let (&first, rest) = operand.literal.as_deref()?.split_first()?;
-        rest.iter().all(|&zero| zero == first).then_some(first ^ self.flip)
-    }
-}
-
-/// Whether input `index` is a single float.
-pub(crate) fn is_scale(request: Request<'_>, index: usize) -> bool {
-    request.input(index).is_some_and(|shape| count(&shape) == 1)
-}
-
-/// Whether input `index` is one float, or else (true) one for each of `lines`. None: neither.
-pub(crate) fn scale_each(request: Request<'_>, index: usize, lines: usize) -> Option<bool> {
-    let shape = request.input(index)?;
-    match count(&shape) {
-        1 => Some(false),
-        n if n == lines && shape.len() == 1 => Some(true),
-        _ => None,
-    }
 }

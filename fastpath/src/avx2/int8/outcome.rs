@@ -1,8 +1,9 @@
 //! What becomes of the sums of an integer product: they are stored as they are, or as floats.
 
 use super::super::lanes::{self, LANES};
-use super::super::steps::Steps;
+use super::super::steps;
 use crate::epilogue::{BoundEpilogue, Epilogue};
+use crate::steps::Steps;
 use std::arch::x86_64::*;
 use sunmao_plugin_sdk::{Bindings, Call, Input, Output, Result};
 
@@ -159,7 +160,7 @@ impl Store for OpenScaled {
     unsafe fn sweep(&self, at: usize, row: usize, column: usize, count: usize) {
         if !self.steps.is_empty() {
             // SAFETY: the stretch is the caller's to write, and its operands have an element for each column or result.
-            unsafe { self.steps.apply(self.results.add(at), count, row, column, at) };
+            unsafe { steps::apply(&self.steps, self.results.add(at), count, row, column, at) };
         }
     }
 }

@@ -5,24 +5,11 @@
 
 use super::micro::ROWS;
 
+pub(crate) use crate::bytes::Less;
+
 /// Two numbers of 16 bits as a word, the first one in the low half.
 pub(crate) fn word(first: i16, second: i16) -> i32 {
     i32::from(first as u16) | i32::from(second) << 16
-}
-
-/// A number as it is multiplied: a byte less its zero point.
-#[derive(Clone, Copy)]
-pub(crate) struct Less {
-    /// What makes the byte unsigned.
-    pub(crate) flip: u8,
-    /// The zero point, made unsigned too.
-    pub(crate) zero: u8,
-}
-
-impl Less {
-    pub(crate) fn number(self, byte: u8) -> i16 {
-        i16::from(byte ^ self.flip) - i16::from(self.zero)
-    }
 }
 
 /// Words of a left side of so many rows and pairs.

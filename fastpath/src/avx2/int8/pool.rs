@@ -3,7 +3,8 @@
 use super::super::sliding::Sliding;
 use super::Bytes;
 use crate::Avx2;
-use crate::registry::{LATEST, Row};
+use crate::avx2::Row;
+use crate::registry::LATEST;
 use crate::request::{Request, count};
 use crate::settle::{kernel, needs};
 use std::arch::x86_64::*;

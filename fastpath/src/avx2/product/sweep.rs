@@ -1,8 +1,10 @@
 //! The inner loops of a product: a block of rows of the left side times a block of columns of the right one.
 
-use super::{Addresses, Product, RightForm};
+use super::{Product, RightForm};
 use crate::avx2::micro::{self, Ahead, COLUMNS, Left, ROWS, Tile};
-use crate::avx2::steps::{Finish, Steps};
+use crate::avx2::steps;
+use crate::product::Addresses;
+use crate::steps::{Finish, Steps};
 use std::ops::Range;
 
 /// Floats of panels of the right side that one tile of the left side meets before the next tile does: they stay in a first-level cache, and results are
@@ -52,7 +54,7 @@ impl Sweep<'_> {
                     // SAFETY: the results of the row and these columns are the part's.
                     unsafe {
                         let results = at.results.add(place);
-                        self.steps.apply(results, columns.len(), at.row + row, first, at.flat + place);
+                        steps::apply(self.steps, results, columns.len(), at.row + row, first, at.flat + place);
                     }
                 }
             }

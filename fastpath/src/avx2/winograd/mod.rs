@@ -11,11 +11,12 @@ mod transform;
 
 use super::conv::Convolution;
 use super::micro::{self, COLUMNS, Left, ROWS, Right, Tile};
-use super::steps::Steps;
 use crate::Avx2;
-use crate::registry::{LATEST, Row};
+use crate::avx2::Row;
+use crate::registry::LATEST;
 use crate::request::Request;
 use crate::settle::{Packing, kernel, needs, packed};
+use crate::steps::Steps;
 use output::Destination;
 use std::ops::Range;
 use sunmao_plugin_sdk::abi::Tolerance;

@@ -3,10 +3,11 @@
 use super::super::lanes::{self, LANES};
 use super::super::math;
 use super::super::micro::COLUMNS;
-use super::super::steps::{Finish, Steps};
+use super::super::steps;
 use super::input::transpose;
 use super::tiling::{Place, TILES_MAX, Tiling};
 use super::transform::{self, OUTPUTS_MAX};
+use crate::steps::{Finish, Steps};
 use std::arch::x86_64::*;
 use std::ops::Range;
 
@@ -129,7 +130,7 @@ unsafe fn rest(tiling: &Tiling, block: &Range<usize>, places: &[Place; TILES_MAX
         for y in 0..first.rows {
             let at = first.flat + plane + y * width;
             // SAFETY: the outputs of a strip's row follow each other.
-            unsafe { to.steps.apply(to.results.add(at), len, row, 0, at) };
+            unsafe { steps::apply(to.steps, to.results.add(at), len, row, 0, at) };
         }
     }
 }

@@ -1,23 +1,20 @@
 //! Operators of two tensors, element by element, with numpy broadcasting: the axes are merged until the innermost one is as long as possible, and
 //! along it each operand either runs or stands still.
 
-use super::map::{each, each_pair};
-use super::math;
-use super::steps::Steps;
-use crate::Avx2;
 use crate::epilogue::{Along, Epilogue};
 use crate::registry::{LATEST, Row};
 use crate::request::{Request, count};
 use crate::settle::{alias, kernel, needs};
-use std::arch::x86_64::*;
+use crate::steps::Steps;
+use crate::vectors::Vectors;
 use sunmao_plugin_sdk::abi::Tolerance;
 use sunmao_plugin_sdk::{Call, Kernel};
 
-pub(crate) fn rows() -> Vec<Row> {
+pub(crate) fn rows<V: Vectors>(path: &'static str) -> Vec<Row<V>> {
     let table = [("Add", 7), ("Sub", 7), ("Mul", 7), ("Div", 7), ("Max", 8), ("Min", 8)];
     let row = |(operator, since)| Row {
         operator,
-        path: "avx2-pairs",
+        path,
         revisions: (since, LATEST),
         tolerance: Tolerance::Exact,
         prepare: pairs,
@@ -25,8 +22,9 @@ pub(crate) fn rows() -> Vec<Row> {
     table.into_iter().map(row).collect()
 }
 
+/// What becomes of two elements.
 #[derive(Clone, Copy)]
-enum Combine {
+pub(crate) enum Combine {
     Add,
     Sub,
     Mul,
@@ -34,6 +32,9 @@ enum Combine {
     Max,
     Min,
 }
+
+/// Where the elements of an operand begin, and whether it moves: one that stands still has a single element for all.
+pub(crate) type Operand = (*const f32, bool);
 
 /// Shards end at multiples of this, a cache line.
 const GRANULE: usize = 16;
@@ -126,7 +127,7 @@ fn follows(length: usize, inner: usize, outer: usize) -> bool {
     outer == inner * length
 }
 
-fn pairs(token: Avx2, request: Request<'_>) -> Option<Box<dyn Kernel>> {
+fn pairs<V: Vectors>(token: V, request: Request<'_>) -> Option<Box<dyn Kernel>> {
     if request.inputs() != 2 {
         return None;
     }
@@ -163,67 +164,21 @@ fn pairs(token: Avx2, request: Request<'_>) -> Option<Box<dyn Kernel>> {
                 let (row, column) = (at / inner.length, at % inner.length);
                 let len = (inner.length - column).min(share.end - at).min(STRETCH);
                 let (left_row, right_row) = walk.row(row);
-                let _proof: Avx2 = token;
-                // SAFETY: the token proves AVX2 and FMA. `Walk::of` matched the operands with the output: each element of it has its place in both.
+                let _proof: V = token;
+                // SAFETY: the token proves the instruction set. `Walk::of` matched the operands with the output: each element of it has its place in both.
                 // An operand lies on the output only with equal shape, as granted, and then place on place. Shares are disjoint.
                 unsafe {
                     let left = left.add(left_row + column * inner.left);
                     let right = right.add(right_row + column * inner.right);
                     let to = results.add(at);
-                    stretch(combine, (left, inner.left != 0), (right, inner.right != 0), to, len);
-                    steps.apply(to, len, 0, 0, at);
+                    V::zip(combine, (left, inner.left != 0), (right, inner.right != 0), to, len);
+                    V::follow(&steps, to, len, 0, 0, at);
                 }
                 at += len;
             }
             Ok(())
         }))
     }))
-}
-
-/// An operand, and whether it moves.
-type Operand = (*const f32, bool);
-
-/// # Safety
-/// The CPU has AVX2 and FMA; `len` floats (one, where it stands still) are readable at each operand and `len` writable at `to`, which equals or does
-/// not overlap each of them.
-#[target_feature(enable = "avx2,fma")]
-unsafe fn stretch(combine: Combine, left: Operand, right: Operand, to: *mut f32, len: usize) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        match combine {
-            Combine::Add => zip(left, right, to, len, |a, b| _mm256_add_ps(a, b)),
-            Combine::Sub => zip(left, right, to, len, |a, b| _mm256_sub_ps(a, b)),
-            Combine::Mul => zip(left, right, to, len, |a, b| _mm256_mul_ps(a, b)),
-            Combine::Div => zip(left, right, to, len, |a, b| _mm256_div_ps(a, b)),
-            Combine::Max => zip(left, right, to, len, |a, b| math::larger(a, b)),
-            Combine::Min => zip(left, right, to, len, |a, b| math::smaller(a, b)),
-        }
-    }
-}
-
-/// # Safety
-/// As for [`stretch`].
-#[inline]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn zip(left: Operand, right: Operand, to: *mut f32, len: usize, combine: impl Fn(__m256, __m256) -> __m256) {
-    // SAFETY: the caller's promise; an operand that stands still is read once.
-    unsafe {
-        match (left, right) {
-            ((left, true), (right, true)) => each_pair(left, right, to, len, combine),
-            ((left, true), (right, false)) => {
-                let right = _mm256_set1_ps(right.read());
-                each(left, to, len, |x| combine(x, right));
-            }
-            ((left, false), (right, true)) => {
-                let left = _mm256_set1_ps(left.read());
-                each(right, to, len, |x| combine(left, x));
-            }
-            ((left, false), (right, false)) => {
-                let value = combine(_mm256_set1_ps(left.read()), _mm256_set1_ps(right.read()));
-                each(to, to, len, |_| value);
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,37 +1,34 @@
 //! `MatMul` and `Gemm`: what the shapes mean as products, where each finds its operands, and the packing of a constant right side.
 
-use super::pack::Matrix;
-use super::product::{Addresses, LeftForm, Product, RightForm};
-use super::steps::Steps;
-use crate::Avx2;
 use crate::epilogue::{Along, Epilogue, Step};
+use crate::product::{Addresses, Matrix, Product};
 use crate::registry::{LATEST, Row};
 use crate::request::{Request, count};
 use crate::settle::{Packing, kernel, needs, packed};
+use crate::steps::Steps;
 use std::sync::Arc;
 use sunmao_plugin_sdk::abi::Tolerance;
 use sunmao_plugin_sdk::{Call, Kernel, Reader, Writer};
 
-pub(crate) fn rows() -> Vec<Row> {
+pub(crate) fn rows<P: Product>(path: &'static str) -> Vec<Row<P::Token>> {
     let row = |operator, revisions, prepare| Row {
         operator,
-        path: "avx2-gemm",
+        path,
         revisions,
         tolerance: Tolerance::Accumulate(1.0),
         prepare,
     };
-    vec![row("MatMul", (1, LATEST), matmul), row("Gemm", (7, LATEST), gemm)]
+    vec![row("MatMul", (1, LATEST), matmul::<P>), row("Gemm", (7, LATEST), gemm::<P>)]
 }
 
 /// Products of one shape, and where the matrices of each begin.
-struct Matrices {
-    product: Product,
+struct Matrices<P> {
+    product: P,
+    layout: Layout,
     /// Of each product: floats in front of its left matrix, and number of its right matrix.
     batches: Arc<[(usize, usize)]>,
-    /// How many right matrices there are, and how they lie before any packing.
+    /// How many right matrices there are.
     right_count: usize,
-    right_step: usize,
-    right_column: usize,
     /// The right side is a constant that is packed.
     right_is_packed: bool,
 }
@@ -39,56 +36,53 @@ struct Matrices {
 /// More products than this are somebody else's work: their table would outgrow what it describes.
 const MAX_BATCHES: usize = 1 << 16;
 
-/// How the matrices lie in the operands.
+/// How the matrices lie in the operands, before any packing.
+#[derive(Clone, Copy)]
 struct Layout {
     rows: usize,
     columns: usize,
     depth: usize,
+    /// Floats from row to row and from column to column.
     left: (usize, usize),
     right: (usize, usize),
 }
 
-impl Matrices {
-    fn new(layout: &Layout, batches: Vec<(usize, usize)>, right_count: usize, right_is_constant: bool) -> Self {
-        let (right_step, right_column) = layout.right;
-        let right = match right_is_constant {
-            true => RightForm::Packed,
-            false => RightForm::Strided { step: right_step, column: right_column },
-        };
-        let left = LeftForm::Strided { row: layout.left.0, step: layout.left.1 };
+impl<P: Product> Matrices<P> {
+    fn new(layout: Layout, batches: Vec<(usize, usize)>, right_count: usize, right_is_constant: bool) -> Self {
+        let Layout { rows, columns, depth, left, right } = layout;
         Self {
-            product: Product::new(layout.rows, layout.columns, layout.depth, left, right),
+            product: P::new(rows, columns, depth, left, (!right_is_constant).then_some(right)),
+            layout,
             batches: batches.into(),
             right_count,
-            right_step,
-            right_column,
             right_is_packed: right_is_constant,
         }
     }
 
     /// Floats of one right matrix as it lies in the operand, packed or not.
     fn right_floats(&self) -> usize {
-        if self.right_is_packed { self.product.right_floats() } else { self.product.depth * self.product.columns }
+        if self.right_is_packed { self.product.right_floats() } else { self.layout.depth * self.layout.columns }
     }
 
-    fn kernel(self, token: Avx2, epilogue: Epilogue) -> Option<Box<dyn Kernel>> {
+    fn kernel(self, token: P::Token, epilogue: Epilogue) -> Option<Box<dyn Kernel>> {
         let product = self.product;
-        let results = self.batches.len() * product.rows * product.columns;
+        let Layout { rows, columns, depth, right, .. } = self.layout;
+        let results = self.batches.len() * rows * columns;
         let cost = self.batches.len() as f64 * product.cost() + epilogue.cost(results);
-        let mut requirements = needs(cost, product.units(self.batches.len()));
+        let mut requirements = needs(cost, product.cut().units(self.batches.len()));
         requirements.workspace = product.workspace_bytes();
         let packing = if self.right_is_packed {
-            let (plain, count) = (product.depth * product.columns, self.right_count);
-            let (step, column) = (self.right_step, self.right_column);
-            let key = format!("avx2-right f32 {count}x{}x{} {step} {column}", product.depth, product.columns);
+            let (plain, count) = (depth * columns, self.right_count);
+            let (step, column) = right;
+            let key = format!("{}-right f32 {count}x{depth}x{columns} {step} {column}", P::FORM);
             requirements.packed = vec![packed(1, count * product.right_floats(), key)?];
             let pack = move |source: Reader<'_, u8>, to: Writer<'_, u8>| {
                 for number in 0..count {
                     let start = source.as_ptr().cast::<f32>().wrapping_add(number * plain);
                     let from = Matrix { start, row_step: step, column_step: column };
                     let to = to.as_mut_ptr().cast::<f32>().wrapping_add(number * product.right_floats());
-                    let _proof: Avx2 = token;
-                    // SAFETY: the token proves AVX2 and FMA. The kernel checked that `source` holds `count` matrices and `to` as many packed ones.
+                    let _proof: P::Token = token;
+                    // SAFETY: the token proves the instruction set. The kernel checked that `source` holds `count` matrices and `to` as many packed ones.
                     unsafe { product.pack_right(from, to) };
                 }
             };
@@ -109,9 +103,9 @@ impl Matrices {
                 let steps = Steps::open(&epilogue, call);
                 let (left, right) = (call.read(&left).as_ptr(), call.read(&right).as_ptr());
                 let (results, workspace) = (call.write(&output).as_mut_ptr(), call.workspace::<f32>().as_mut_ptr());
-                product.parts(call, batches.len(), |batch, part| {
+                product.cut().parts(call, batches.len(), |batch, part| {
                     let (left_at, right_number) = batches[batch];
-                    let flat = batch * product.rows * product.columns;
+                    let flat = batch * rows * columns;
                     let at = Addresses {
                         left: left.wrapping_add(left_at),
                         right: right.wrapping_add(right_number * right_floats),
@@ -121,8 +115,8 @@ impl Matrices {
                         workspace,
                         steps: &steps,
                     };
-                    let _proof: Avx2 = token;
-                    // SAFETY: the token proves AVX2 and FMA. `prepare` matched the shapes of the operands with the product and the table of batches, and
+                    let _proof: P::Token = token;
+                    // SAFETY: the token proves the instruction set. `prepare` matched the shapes of the operands with the product and the table of batches, and
                     // the bindings with the shapes; parts of shards are disjoint; the workspace has the size that was asked for.
                     unsafe { product.run(at, part) };
                 });
@@ -132,7 +126,7 @@ impl Matrices {
     }
 }
 
-fn matmul(token: Avx2, request: Request<'_>) -> Option<Box<dyn Kernel>> {
+fn matmul<P: Product>(token: P::Token, request: Request<'_>) -> Option<Box<dyn Kernel>> {
     if request.inputs() != 2 {
         return None;
     }
@@ -176,7 +170,7 @@ fn matmul(token: Avx2, request: Request<'_>) -> Option<Box<dyn Kernel>> {
     };
     let constant = request.operand(1)?.constant;
     let epilogue = Epilogue::plan(request, Vec::new(), Along::Columns, columns)?;
-    Matrices::new(&layout, batches, count(b_batch), constant).kernel(token, epilogue)
+    Matrices::<P>::new(layout, batches, count(b_batch), constant).kernel(token, epilogue)
 }
 
 /// Length of axis `axis` of `rank` of a shape that may have fewer.
@@ -198,7 +192,7 @@ fn position(shape: &[usize], batch: usize, lengths: &[usize]) -> usize {
     number
 }
 
-fn gemm(token: Avx2, request: Request<'_>) -> Option<Box<dyn Kernel>> {
+fn gemm<P: Product>(token: P::Token, request: Request<'_>) -> Option<Box<dyn Kernel>> {
     let (a, b) = (request.input(0)?, request.input(1)?);
     let (&[a0, a1], &[b0, b1]) = (a.as_slice(), b.as_slice()) else { return None };
     let attributes = request.attributes();
@@ -232,5 +226,5 @@ fn gemm(token: Avx2, request: Request<'_>) -> Option<Box<dyn Kernel>> {
         right: if turn_b { (1, depth) } else { (columns, 1) },
     };
     let epilogue = Epilogue::plan(request, steps, Along::Columns, columns)?;
-    Matrices::new(&layout, vec![(0, 0)], 1, request.operand(1)?.constant).kernel(token, epilogue)
+    Matrices::<P>::new(layout, vec![(0, 0)], 1, request.operand(1)?.constant).kernel(token, epilogue)
 }

@@ -1,18 +1,17 @@
 //! Activations and other functions of one number as operators.
 
-use super::map;
-use crate::Avx2;
 use crate::activation::Activation;
 use crate::registry::{LATEST, Row};
 use crate::request::{Request, count};
 use crate::settle::{alias, kernel, needs};
+use crate::vectors::Vectors;
 use sunmao_plugin_sdk::abi::Tolerance;
 use sunmao_plugin_sdk::{Call, Kernel};
 
 /// Shards end at multiples of this, a cache line.
 const GRANULE: usize = 16;
 
-pub(crate) fn rows() -> Vec<Row> {
+pub(crate) fn rows<V: Vectors>(path: &'static str) -> Vec<Row<V>> {
     let table = [
         ("Relu", 6, Tolerance::Exact),
         ("LeakyRelu", 6, Tolerance::Exact),
@@ -33,17 +32,12 @@ pub(crate) fn rows() -> Vec<Row> {
         ("Neg", 6, Tolerance::Exact),
         ("Log", 6, Tolerance::Ulp(1)),
     ];
-    let row = |(operator, since, tolerance)| Row {
-        operator,
-        path: "avx2-map",
-        revisions: (since, LATEST),
-        tolerance,
-        prepare: unary,
-    };
+    let row =
+        |(operator, since, tolerance)| Row { operator, path, revisions: (since, LATEST), tolerance, prepare: unary };
     table.into_iter().map(row).collect()
 }
 
-fn unary(token: Avx2, request: Request<'_>) -> Option<Box<dyn Kernel>> {
+fn unary<V: Vectors>(token: V, request: Request<'_>) -> Option<Box<dyn Kernel>> {
     let shape = request.input(0)?;
     if request.output()? != shape || !request.operation().epilogue.is_empty() {
         return None;
@@ -70,10 +64,10 @@ fn unary(token: Avx2, request: Request<'_>) -> Option<Box<dyn Kernel>> {
             let share = call.share(elements, GRANULE);
             let from = call.read(&x).as_ptr().wrapping_add(share.start);
             let to = call.write(&output).as_mut_ptr().wrapping_add(share.start);
-            let _proof: Avx2 = token;
-            // SAFETY: the token proves AVX2 and FMA; both tensors have `elements` elements, and lie on each other or apart, as the bindings were checked;
+            let _proof: V = token;
+            // SAFETY: the token proves the instruction set; both tensors have `elements` elements, and lie on each other or apart, as the bindings were checked;
             // shares are disjoint.
-            unsafe { map::apply(activation, from, to, share.len()) };
+            unsafe { V::map(activation, from, to, share.len()) };
             Ok(())
         }))
     }))
