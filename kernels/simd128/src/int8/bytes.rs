@@ -37,7 +37,12 @@ impl Target {
     #[inline(always)]
     pub(crate) fn bytes(&self, sums: v128, bias: i32, factor: f32) -> u32 {
         let scaled = f32x4_mul(f32x4_convert_i32x4(i32x4_add(sums, i32x4_splat(bias))), f32x4_splat(factor));
-        let whole = i32x4_trunc_sat_f32x4(f32x4_nearest(scaled));
+        self.saturated(i32x4_trunc_sat_f32x4(f32x4_nearest(scaled)))
+    }
+
+    /// Four whole numbers as bytes in a word, behind the zero point, saturated.
+    #[inline(always)]
+    pub(crate) fn saturated(&self, whole: v128) -> u32 {
         // Both steps saturate beyond what a byte holds, so nothing is lost by their order.
         let short = i16x8_add_sat(i16x8_narrow_i32x4(whole, whole), i16x8_splat(i16::from(self.zero)));
         i32x4_extract_lane::<0>(v128_xor(u8x16_narrow_i16x8(short, short), u8x16_splat(self.flip))) as u32

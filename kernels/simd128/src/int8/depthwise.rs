@@ -3,8 +3,8 @@
 //! remainder modulo the stride.
 
 use super::Less;
-use super::bytes::{self, BYTES};
-use super::quantised::{Opened, Quantised};
+use super::bytes::{self, BYTES, Target};
+use super::quantised::Quantised;
 use crate::arguments::shards_for;
 use crate::conv::geometry::Geometry;
 use crate::vector::{LANES, v128};
@@ -71,8 +71,8 @@ impl Depthwise {
     /// Copies what the output rows read into the workspace.
     ///
     /// # Safety
-    /// The plane is readable, [`Depthwise::words`] words are writable at `workspace`, and `rows` is a band.
-    unsafe fn load(&self, plane: *const u8, rows: &Range<usize>, less: Less, workspace: *mut i32) {
+    /// The plane is readable, and all behind it up to `end`; [`Depthwise::words`] words are writable at `workspace`, and `rows` is a band.
+    unsafe fn load(&self, plane: *const u8, end: *const u8, rows: &Range<usize>, less: Less, workspace: *mut i32) {
         let g: Geometry = self.quantised.geometry;
         let (stride, pad, wide) = (g.stride[1], g.pad[1], g.input[1]);
         let source = |row: usize| {
@@ -84,70 +84,92 @@ impl Depthwise {
             for remainder in 0..stride {
                 // Place j of this remainder is column `remainder + j * stride - pad` of the plane.
                 let first = pad.saturating_sub(remainder).div_ceil(stride).min(self.phase - BYTES);
-                let end = (wide + pad).saturating_sub(remainder).div_ceil(stride).clamp(first, self.phase - BYTES);
+                let last = (wide + pad).saturating_sub(remainder).div_ceil(stride).clamp(first, self.phase - BYTES);
                 let column = (remainder + first * stride).wrapping_sub(pad);
-                // SAFETY: row and remainder have `phase` words, of which `first..end` come from inside the rows of the plane.
+                // SAFETY: row and remainder have `phase` words, of which `first..last` come from inside the rows of the plane. What is written behind
+                // them is overwritten, and there are `BYTES` words or more of it.
                 unsafe {
                     let to = workspace.add((row * stride + remainder) * self.phase);
-                    to.write_bytes(0, first);
-                    let rest = wide.saturating_sub(column);
+                    clear(to, first);
                     let from = pair.map(|row| row.map(|row| row.wrapping_add(column)));
-                    widen(from, rest, stride, less, to.add(first), end - first);
-                    to.add(end).write_bytes(0, self.phase - end);
-                }
-            }
-        }
-    }
-
-    /// Computes sixteen outputs, of which `count` are stored.
-    ///
-    /// # Safety
-    /// The workspace holds every tap of sixteen outputs from `from` on; `weights` a word for each pair; `count` bytes are writable at `to`.
-    #[inline(never)]
-    unsafe fn block(
-        &self,
-        from: *const i32,
-        weights: *const i32,
-        opened: &Opened,
-        (bias, factor): (i32, f32),
-        to: *mut u8,
-        count: usize,
-    ) {
-        let mut sums: [v128; ACROSS] = [i32x4_splat(0); ACROSS];
-        // SAFETY: the caller's promise.
-        unsafe {
-            for pair in 0..self.pairs() {
-                let from = from.add(self.pair(pair));
-                let weight = v128_load32_splat(weights.add(pair).cast());
-                for (i, sum) in sums.iter_mut().enumerate() {
-                    *sum = i32x4_add(i32x4_dot_i16x8(v128_load(from.add(i * LANES).cast()), weight), *sum);
-                }
-            }
-            for (i, sum) in sums.into_iter().enumerate() {
-                let left = count.saturating_sub(i * LANES);
-                if left > 0 {
-                    bytes::store(to.add(i * LANES), opened.target.bytes(sum, bias, factor), left);
+                    widen(from, end, stride, less, to.add(first), last - first);
+                    clear(to.add(last), self.phase - last);
                 }
             }
         }
     }
 }
 
-/// Writes `count` words of two rows, of which one may be padding: every `stride`-th byte of the `room` that there are. Up to [`BYTES`] words more
-/// may be written than were asked for.
+/// What the outputs of one filter are computed with.
+#[derive(Clone, Copy)]
+struct Filter<'a> {
+    /// Words from the place of tap (0, 0) to that of each pair.
+    pairs: &'a [usize],
+    /// A word for each pair.
+    weights: *const i32,
+    bias: i32,
+    factor: f32,
+    target: Target,
+}
+
+/// Computes the outputs of `VECTORS` vectors, of which the first `count` are stored.
 ///
 /// # Safety
-/// `room` bytes are readable at each row, and `(count - 1) * stride < room`; `count + BYTES` words are writable at `to`.
+/// The workspace holds every tap of these outputs from `from` on; there are weights for all pairs; `count` bytes are writable at `to`.
 #[inline(never)]
-unsafe fn widen(rows: [Option<*const u8>; 2], room: usize, stride: usize, less: Less, to: *mut i32, count: usize) {
+unsafe fn block<const VECTORS: usize>(filter: &Filter<'_>, from: *const i32, to: *mut u8, count: usize) {
+    let mut sums: [v128; VECTORS] = [i32x4_splat(0); VECTORS];
+    // SAFETY: the caller's promise.
+    unsafe {
+        for (pair, &ahead) in filter.pairs.iter().enumerate() {
+            let from = from.add(ahead);
+            let weight = v128_load32_splat(filter.weights.add(pair).cast());
+            for (i, sum) in sums.iter_mut().enumerate() {
+                *sum = i32x4_add(i32x4_dot_i16x8(v128_load(from.add(i * LANES).cast()), weight), *sum);
+            }
+        }
+        for (i, sum) in sums.into_iter().enumerate() {
+            let left = count.saturating_sub(i * LANES);
+            if left > 0 {
+                bytes::store(to.add(i * LANES), filter.target.bytes(sum, filter.bias, filter.factor), left);
+            }
+        }
+    }
+}
+
+/// Writes so many zeros. Rows are short, and a call of the memory's own operation costs as much as all else that is done with one.
+///
+/// # Safety
+/// `count` words are writable at `to`.
+#[inline(always)]
+unsafe fn clear(to: *mut i32, count: usize) {
+    let whole = count / LANES * LANES;
+    // SAFETY: words below `count` alone.
+    unsafe {
+        for at in (0..whole).step_by(LANES) {
+            v128_store(to.add(at).cast(), i32x4_splat(0));
+        }
+        for at in whole..count {
+            to.add(at).write(0);
+        }
+    }
+}
+
+/// Writes `count` words of two rows, of which one may be padding: every `stride`-th byte. Up to [`BYTES`] words more may be written than were asked for.
+///
+/// # Safety
+/// All is readable from each row up to `end`, with `count` places in it; `count + BYTES` words are writable at `to`.
+#[inline(never)]
+unsafe fn widen(rows: [Option<*const u8>; 2], end: *const u8, stride: usize, less: Less, to: *mut i32, count: usize) {
     let zero = i16x8_splat(i16::from(less.zero));
     for at in (0..count).step_by(BYTES) {
         let line = |row: Option<*const u8>| -> v128 {
             match row {
                 None => u8x16_splat(less.zero),
-                // SAFETY: byte `at * stride` is below `room`, and no more is read than is left.
+                // SAFETY: byte `at * stride` lies before the end, and no more is read than is left.
                 Some(row) => unsafe {
-                    v128_xor(every(row.add(at * stride), room - at * stride, stride), u8x16_splat(less.flip))
+                    let row = row.add(at * stride);
+                    v128_xor(every(row, end.addr() - row.addr(), stride), u8x16_splat(less.flip))
                 },
             }
         };
@@ -236,6 +258,7 @@ impl Kernel for Depthwise {
         let this = *self;
         let bound = self.quantised.bind(bindings)?;
         let weights = bindings.packed::<i32>(3)?;
+        let pairs: Vec<usize> = (0..this.pairs()).map(|pair| this.pair(pair)).collect();
         Ok(Box::new(move |call: &Call| {
             let g = this.quantised.geometry;
             let workspace = call.workspace::<u8>().as_mut_ptr();
@@ -244,19 +267,27 @@ impl Kernel for Depthwise {
                 let opened = bound.open(call, workspace.cast());
                 let band = workspace.add(this.quantised.factor_bytes()).cast::<i32>();
                 let weights = call.read(&weights).as_ptr();
+                let end = opened.planes.add(g.batch * g.groups * g.input_plane());
                 for unit in call.share(g.batch * g.filters * this.bands(), 1) {
                     let (plane, number) = (unit / this.bands(), unit % this.bands());
                     let filter = plane % g.filters;
                     let source = plane / g.filters * g.groups + filter / g.group_filters();
                     let rows = number * this.rows..g.output[0].min((number + 1) * this.rows);
-                    this.load(opened.planes.add(source * g.input_plane()), &rows, opened.x, band);
-                    let ends = opened.filter(filter);
+                    this.load(opened.planes.add(source * g.input_plane()), end, &rows, opened.x, band);
+                    let (bias, factor) = opened.filter(filter);
+                    let weights = weights.add(filter * pairs.len());
+                    let filter = Filter { pairs: &pairs, weights, bias, factor, target: opened.target };
                     for row in rows.clone() {
                         let from = band.add((row - rows.start) * g.stride[0] * g.stride[1] * this.phase);
                         let to = opened.results.add(plane * g.output_plane() + row * g.output[1]);
                         for column in (0..g.output[1]).step_by(ACROSS * LANES) {
-                            let weights = weights.add(filter * this.pairs());
-                            this.block(from.add(column), weights, &opened, ends, to.add(column), g.output[1] - column);
+                            let (from, to, left) = (from.add(column), to.add(column), g.output[1] - column);
+                            match left.div_ceil(LANES) {
+                                1 => block::<1>(&filter, from, to, left),
+                                2 => block::<2>(&filter, from, to, left),
+                                3 => block::<3>(&filter, from, to, left),
+                                _ => block::<ACROSS>(&filter, from, to, left),
+                            }
                         }
                     }
                 }

@@ -10,6 +10,7 @@ mod conv;
 mod depthwise;
 mod patches;
 mod product;
+mod quantise;
 mod quantised;
 mod rows;
 mod tile;
@@ -17,10 +18,12 @@ mod tile;
 use crate::arguments::Op;
 use sunmao_plugin_sdk::Kernel;
 
-/// The fast kernel for an integer product or convolution, if there is one.
+/// The fast kernel for an integer product or convolution, or for what leads from floats to bytes and back, if there is one.
 pub(crate) fn prepare(op: Op<'_>) -> Option<Box<dyn Kernel>> {
-    if op.name() != "QLinearConv" {
-        return product::prepare(op);
+    match op.name() {
+        "QLinearConv" => {}
+        "QuantizeLinear" | "DequantizeLinear" => return quantise::prepare(op),
+        _ => return product::prepare(op),
     }
     let quantised = quantised::Quantised::of(op)?;
     if quantised.geometry.is_depthwise() {
