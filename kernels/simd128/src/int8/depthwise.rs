@@ -79,7 +79,9 @@ impl Depthwise {
             let row = (rows.start * g.stride[0] + row).checked_sub(g.pad[0]).filter(|row| *row < g.input[0])?;
             Some(plane.wrapping_add(row * wide))
         };
-        for row in 0..self.input_rows(rows.len()) {
+        // Pairs begin at every second tap: an even stride never meets an odd row as the upper one.
+        let step = if g.stride[0].is_multiple_of(2) { 2 } else { 1 };
+        for row in (0..self.input_rows(rows.len())).step_by(step) {
             let pair = [source(row), source(row + g.dilation[0])];
             for remainder in 0..stride {
                 // Place j of this remainder is column `remainder + j * stride - pad` of the plane.
