@@ -32,12 +32,48 @@ pub(crate) struct Target {
     pub(crate) flip: u8,
 }
 
-impl Target {
-    /// Four sums as bytes in a word: `bias` added, multiplied by `factor` in f32, rounded half to even, behind the zero point, saturated.
+/// What sums of one filter are multiplied with, and what is added to them before. The factor is finite: see [`Scaling::new`].
+#[derive(Clone, Copy)]
+pub(crate) struct Scaling {
+    bias: i32,
+    factor: f32,
+}
+
+impl Scaling {
+    /// A factor that is no number makes zeros of all sums; one without bound behaves as one so large that every sum but zero saturates.
+    pub(crate) fn new(bias: i32, factor: f32) -> Self {
+        const BEYOND_EVERY_BYTE: f32 = 1e20;
+        let factor = if factor.is_nan() { 0.0 } else { factor.clamp(-BEYOND_EVERY_BYTE, BEYOND_EVERY_BYTE) };
+        Self { bias, factor }
+    }
+
+    /// Four sums, biased, multiplied in f32 and rounded half to even; beyond +-1024, where every byte saturates, +-1024.
     #[inline(always)]
-    pub(crate) fn bytes(&self, sums: v128, bias: i32, factor: f32) -> u32 {
-        let scaled = f32x4_mul(f32x4_convert_i32x4(i32x4_add(sums, i32x4_splat(bias))), f32x4_splat(factor));
-        self.saturated(i32x4_trunc_sat_f32x4(f32x4_nearest(scaled)))
+    fn whole(self, sums: v128) -> v128 {
+        // Between 2^23 and 2^24 the floats are the whole numbers, so the addition rounds; this one is even, so halves go where they should. Conversion by
+        // wasm's own instruction has NaNs and overflow to look after and takes twice as many of the processor's.
+        const SHIFT: f32 = 12_582_912.0;
+        let scaled = f32x4_mul(f32x4_convert_i32x4(i32x4_add(sums, i32x4_splat(self.bias))), f32x4_splat(self.factor));
+        let near = f32x4_pmin(f32x4_pmax(scaled, f32x4_splat(-1024.0)), f32x4_splat(1024.0));
+        i32x4_sub(f32x4_add(near, f32x4_splat(SHIFT)), i32x4_splat(SHIFT.to_bits() as i32))
+    }
+}
+
+impl Target {
+    /// Four sums as bytes in a word, scaled, behind the zero point, saturated.
+    #[inline(always)]
+    pub(crate) fn bytes(&self, sums: v128, scaling: Scaling) -> u32 {
+        self.saturated(scaling.whole(sums))
+    }
+
+    /// The same for four vectors of sums at once: word `i` is what comes of vector `i`.
+    #[inline(always)]
+    pub(crate) fn words(&self, sums: [v128; 4], scalings: [Scaling; 4]) -> v128 {
+        let [a, b, c, d] = core::array::from_fn(|i| scalings[i].whole(sums[i]));
+        let zero = i16x8_splat(i16::from(self.zero));
+        let low = i16x8_add_sat(i16x8_narrow_i32x4(a, b), zero);
+        let high = i16x8_add_sat(i16x8_narrow_i32x4(c, d), zero);
+        v128_xor(u8x16_narrow_i16x8(low, high), u8x16_splat(self.flip))
     }
 
     /// Four whole numbers as bytes in a word, behind the zero point, saturated.
@@ -47,6 +83,17 @@ impl Target {
         let short = i16x8_add_sat(i16x8_narrow_i32x4(whole, whole), i16x8_splat(i16::from(self.zero)));
         i32x4_extract_lane::<0>(v128_xor(u8x16_narrow_i16x8(short, short), u8x16_splat(self.flip))) as u32
     }
+}
+
+/// The four words of a vector.
+#[inline(always)]
+pub(crate) fn apart(words: v128) -> [u32; 4] {
+    [
+        i32x4_extract_lane::<0>(words) as u32,
+        i32x4_extract_lane::<1>(words) as u32,
+        i32x4_extract_lane::<2>(words) as u32,
+        i32x4_extract_lane::<3>(words) as u32,
+    ]
 }
 
 /// Stores the first `count` bytes of a word.

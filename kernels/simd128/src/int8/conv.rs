@@ -1,14 +1,18 @@
 //! `QLinearConv` as a matrix product: the filters of a group, packed once, times the patches of an image, packed a block of columns at a time.
 
-use super::bytes::{self, BYTES};
+use super::bytes::{self, BYTES, Scaling};
 use super::quantised::{Opened, Quantised};
 use super::tile::{COLUMNS, ROWS, Sums, tile};
 use super::{Form, patches};
 use crate::arguments::shards_for;
 use core::arch::wasm32::v128_load;
+use core::array;
 use core::ops::Range;
 use sunmao_plugin_sdk::abi::{PackedConstant, Requirements};
 use sunmao_plugin_sdk::{Bindings, Call, Dispatch, Kernel, Reader, Result, Writer};
+
+/// Rows of which the sums become bytes together.
+const FOUR: usize = 4;
 
 /// Words of a block of columns in the workspace.
 const BLOCK_WORDS: usize = 48 * 1024;
@@ -74,14 +78,21 @@ impl Conv {
                 let end = columns.end.min(column + self.width);
                 patches::pack(&g, planes, (column, end - column), self.words, opened.x, right);
                 for row in rows.clone().step_by(ROWS) {
+                    // Rows that only fill the panel up are scaled as the last one, and not stored.
+                    let last = rows.end - 1;
+                    let filter = |i: usize| opened.filter(group * g.group_filters() + last.min(row + i));
+                    let scalings: [[Scaling; FOUR]; ROWS / FOUR] =
+                        array::from_fn(|four| array::from_fn(|i| filter(four * FOUR + i)));
                     for at in (column..end).step_by(COLUMNS) {
                         let panel = right.add((at - column) * self.words);
                         tile(Form::Wide, self.words, left.add(row * self.words), panel, &mut sums);
-                        for i in 0..ROWS.min(rows.end - row) {
-                            let (bias, factor) = opened.filter(group * g.group_filters() + row + i);
-                            let sums = v128_load(sums.as_ptr().add(i * COLUMNS).cast());
-                            let word = opened.target.bytes(sums, bias, factor);
-                            bytes::store(results.add((row + i) * plane + at), word, COLUMNS.min(end - at));
+                        for (four, scalings) in scalings.iter().enumerate() {
+                            let sums = sums.as_ptr().add(four * FOUR * COLUMNS);
+                            let sums = array::from_fn(|i| v128_load(sums.add(i * COLUMNS).cast()));
+                            let words = bytes::apart(opened.target.words(sums, *scalings));
+                            for (row, word) in (row + four * FOUR..rows.end).zip(words) {
+                                bytes::store(results.add(row * plane + at), word, COLUMNS.min(end - at));
+                            }
                         }
                     }
                 }

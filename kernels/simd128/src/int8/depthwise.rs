@@ -3,7 +3,7 @@
 //! remainder modulo the stride.
 
 use super::Less;
-use super::bytes::{self, BYTES, Target};
+use super::bytes::{self, BYTES, Scaling, Target};
 use super::quantised::Quantised;
 use crate::arguments::shards_for;
 use crate::conv::geometry::Geometry;
@@ -109,8 +109,7 @@ struct Filter<'a> {
     pairs: &'a [usize],
     /// A word for each pair.
     weights: *const i32,
-    bias: i32,
-    factor: f32,
+    scaling: Scaling,
     target: Target,
 }
 
@@ -130,10 +129,14 @@ unsafe fn block<const VECTORS: usize>(filter: &Filter<'_>, from: *const i32, to:
                 *sum = i32x4_add(i32x4_dot_i16x8(v128_load(from.add(i * LANES).cast()), weight), *sum);
             }
         }
+        if let (Some(&sums), true) = (sums.first_chunk(), count >= BYTES) {
+            v128_store(to.cast(), filter.target.words(sums, [filter.scaling; 4]));
+            return;
+        }
         for (i, sum) in sums.into_iter().enumerate() {
             let left = count.saturating_sub(i * LANES);
             if left > 0 {
-                bytes::store(to.add(i * LANES), filter.target.bytes(sum, filter.bias, filter.factor), left);
+                bytes::store(to.add(i * LANES), filter.target.bytes(sum, filter.scaling), left);
             }
         }
     }
@@ -276,9 +279,8 @@ impl Kernel for Depthwise {
                     let source = plane / g.filters * g.groups + filter / g.group_filters();
                     let rows = number * this.rows..g.output[0].min((number + 1) * this.rows);
                     this.load(opened.planes.add(source * g.input_plane()), end, &rows, opened.x, band);
-                    let (bias, factor) = opened.filter(filter);
-                    let weights = weights.add(filter * pairs.len());
-                    let filter = Filter { pairs: &pairs, weights, bias, factor, target: opened.target };
+                    let (scaling, weights) = (opened.filter(filter), weights.add(filter * pairs.len()));
+                    let filter = Filter { pairs: &pairs, weights, scaling, target: opened.target };
                     for row in rows.clone() {
                         let from = band.add((row - rows.start) * g.stride[0] * g.stride[1] * this.phase);
                         let to = opened.results.add(plane * g.output_plane() + row * g.output[1]);

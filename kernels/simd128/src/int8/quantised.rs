@@ -1,6 +1,6 @@
 //! What the quantised convolutions share: their operands, and what turns sums into bytes.
 
-use super::bytes::Target;
+use super::bytes::{Scaling, Target};
 use super::{Less, flip_of};
 use crate::arguments::{F32, Op, count, dims};
 use crate::conv::geometry::Geometry;
@@ -114,11 +114,11 @@ impl Opened {
     ///
     /// # Safety
     /// `filter` is one of the operation's.
-    pub(crate) unsafe fn filter(&self, filter: usize) -> (i32, f32) {
+    pub(crate) unsafe fn filter(&self, filter: usize) -> Scaling {
         // SAFETY: there is a factor, and where there are biases a bias, for each filter.
         unsafe {
             let bias = if self.bias.is_null() { 0 } else { self.bias.add(filter).read() };
-            (bias, self.factors.add(filter).read())
+            Scaling::new(bias, self.factors.add(filter).read())
         }
     }
 }
