@@ -55,9 +55,12 @@ fn fast(op: Op<'_>) -> Option<Box<dyn Kernel>> {
     match op.name() {
         "Attention" => crate::attention::prepare(op),
         "Conv" => crate::conv::prepare(op),
-        "MatMulInteger" | "sunmao.MatMulIntegerToFloat" | "QLinearConv" | "QuantizeLinear" | "DequantizeLinear" => {
-            crate::int8::prepare(op)
-        }
+        "MatMulInteger"
+        | "sunmao.MatMulIntegerToFloat"
+        | "QLinearConv"
+        | "QuantizeLinear"
+        | "DequantizeLinear"
+        | "sunmao.QAdd" => crate::int8::prepare(op),
         "MatMul" | "Gemm" => crate::matmul::prepare(op),
         "sunmao.QMatMul" => crate::blocks::prepare(op),
         "ConvTranspose" => crate::conv::transposed::prepare(op),

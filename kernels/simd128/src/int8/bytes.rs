@@ -1,5 +1,6 @@
 //! Sixteen bytes at a time: loads that end where a tensor ends, and sums that become bytes.
 
+use super::Less;
 use crate::vector::v128;
 use core::arch::wasm32::*;
 
@@ -30,6 +31,22 @@ pub(crate) struct Target {
     pub(crate) zero: u8,
     /// What makes the results signed again.
     pub(crate) flip: u8,
+}
+
+impl Less {
+    /// Sixteen bytes, less the zero point, as floats.
+    #[inline(always)]
+    pub(crate) fn numbers(self, bytes: v128) -> [v128; 4] {
+        let (bytes, zero) = (v128_xor(bytes, u8x16_splat(self.flip)), i16x8_splat(i16::from(self.zero)));
+        let low = i16x8_sub(u16x8_extend_low_u8x16(bytes), zero);
+        let high = i16x8_sub(u16x8_extend_high_u8x16(bytes), zero);
+        [
+            f32x4_convert_i32x4(i32x4_extend_low_i16x8(low)),
+            f32x4_convert_i32x4(i32x4_extend_high_i16x8(low)),
+            f32x4_convert_i32x4(i32x4_extend_low_i16x8(high)),
+            f32x4_convert_i32x4(i32x4_extend_high_i16x8(high)),
+        ]
+    }
 }
 
 /// What sums of one filter are multiplied with, and what is added to them before. The factor is finite: see [`Scaling::new`].
@@ -76,9 +93,21 @@ impl Target {
         v128_xor(u8x16_narrow_i16x8(low, high), u8x16_splat(self.flip))
     }
 
+    /// The bytes nearest to four numbers, halves to the even one, behind the zero point, saturated. A NaN becomes `of_nan`.
+    #[inline(always)]
+    pub(crate) fn nearest(&self, numbers: v128, of_nan: u8) -> u32 {
+        let bytes = self.saturated(i32x4_trunc_sat_f32x4(f32x4_nearest(numbers)));
+        // As narrow as the bytes: all bits set where a number is one.
+        let is_number = f32x4_eq(numbers, numbers);
+        let is_number = i16x8_narrow_i32x4(is_number, is_number);
+        let is_number = i8x16_narrow_i16x8(is_number, is_number);
+        let is_number = i32x4_extract_lane::<0>(is_number) as u32;
+        bytes & is_number | u32::from_ne_bytes([of_nan; 4]) & !is_number
+    }
+
     /// Four whole numbers as bytes in a word, behind the zero point, saturated.
     #[inline(always)]
-    pub(crate) fn saturated(&self, whole: v128) -> u32 {
+    fn saturated(&self, whole: v128) -> u32 {
         // Both steps saturate beyond what a byte holds, so nothing is lost by their order.
         let short = i16x8_add_sat(i16x8_narrow_i32x4(whole, whole), i16x8_splat(i16::from(self.zero)));
         i32x4_extract_lane::<0>(v128_xor(u8x16_narrow_i16x8(short, short), u8x16_splat(self.flip))) as u32

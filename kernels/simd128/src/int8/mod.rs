@@ -5,6 +5,7 @@
 //! -64 and 63 (seven bits, as models quantised with a reduced range have them). The relaxed dot product is exact for the latter, because 64 is added to the
 //! weights and 128 taken from the bytes of the other side; what that adds to a sum is known from the sums of both, and taken off again.
 
+mod add;
 mod bytes;
 mod conv;
 mod depthwise;
@@ -22,6 +23,7 @@ use sunmao_plugin_sdk::Kernel;
 pub(crate) fn prepare(op: Op<'_>) -> Option<Box<dyn Kernel>> {
     match op.name() {
         "QLinearConv" => {}
+        "sunmao.QAdd" => return add::prepare(op),
         "QuantizeLinear" | "DequantizeLinear" => return quantise::prepare(op),
         _ => return product::prepare(op),
     }

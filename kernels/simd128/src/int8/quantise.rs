@@ -3,7 +3,7 @@
 use super::bytes::{self, BYTES, Target};
 use super::{Less, flip_of};
 use crate::arguments::{F32, Op, count, dims, shards_for};
-use crate::vector::{LANES, v128};
+use crate::vector::LANES;
 use core::arch::wasm32::*;
 use sunmao_plugin_sdk::abi::Requirements;
 use sunmao_plugin_sdk::{Bindings, Call, Dispatch, Kernel, Result};
@@ -88,27 +88,16 @@ unsafe fn to_bytes(from: *const f32, scale: f32, target: Target, to: *mut u8, le
     // SAFETY: four floats and bytes at a time while there are four, then one by one.
     unsafe {
         while at + LANES <= len {
-            let bytes = rounded(f32x4_div(v128_load(from.add(at).cast()), scale), target);
+            let bytes = target.nearest(f32x4_div(v128_load(from.add(at).cast()), scale), 0);
             bytes::store(to.add(at), bytes, LANES);
             at += LANES;
         }
         while at < len {
-            let bytes = rounded(f32x4_div(v128_load32_splat(from.add(at).cast()), scale), target);
+            let bytes = target.nearest(f32x4_div(v128_load32_splat(from.add(at).cast()), scale), 0);
             bytes::store(to.add(at), bytes, 1);
             at += 1;
         }
     }
-}
-
-/// The bytes nearest to four numbers.
-#[inline(always)]
-fn rounded(numbers: v128, target: Target) -> u32 {
-    let whole = target.saturated(i32x4_trunc_sat_f32x4(f32x4_nearest(numbers)));
-    // As narrow as the bytes: all bits set where a number is one.
-    let is_number = f32x4_eq(numbers, numbers);
-    let is_number = i16x8_narrow_i32x4(is_number, is_number);
-    let is_number = i8x16_narrow_i16x8(is_number, is_number);
-    whole & i32x4_extract_lane::<0>(is_number) as u32
 }
 
 /// Writes each of `len` bytes, less the zero point, times the scale.
@@ -117,23 +106,13 @@ fn rounded(numbers: v128, target: Target) -> u32 {
 /// `len` bytes are readable at `from` and `len` floats writable at `to`.
 #[inline(never)]
 unsafe fn to_floats(from: *const u8, scale: f32, less: Less, to: *mut f32, len: usize) {
-    let (factor, zero, flip) = (f32x4_splat(scale), i16x8_splat(i16::from(less.zero)), u8x16_splat(less.flip));
+    let factor = f32x4_splat(scale);
     let mut at = 0;
     // SAFETY: sixteen bytes and floats at a time while there are sixteen, then one by one.
     unsafe {
         while at + BYTES <= len {
-            let bytes = v128_xor(v128_load(from.add(at).cast()), flip);
-            let low = i16x8_sub(u16x8_extend_low_u8x16(bytes), zero);
-            let high = i16x8_sub(u16x8_extend_high_u8x16(bytes), zero);
-            let words = [
-                i32x4_extend_low_i16x8(low),
-                i32x4_extend_high_i16x8(low),
-                i32x4_extend_low_i16x8(high),
-                i32x4_extend_high_i16x8(high),
-            ];
-            for (i, words) in words.into_iter().enumerate() {
-                let real = f32x4_mul(f32x4_convert_i32x4(words), factor);
-                v128_store(to.add(at + i * LANES).cast(), real);
+            for (i, number) in less.numbers(v128_load(from.add(at).cast())).into_iter().enumerate() {
+                v128_store(to.add(at + i * LANES).cast(), f32x4_mul(number, factor));
             }
             at += BYTES;
         }
