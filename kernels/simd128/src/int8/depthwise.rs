@@ -23,7 +23,9 @@ const ACROSS: usize = 4;
 #[derive(Clone, Copy)]
 struct Depthwise {
     quantised: Quantised,
-    /// Words of one row and remainder.
+    /// Words of one row and remainder that outputs read.
+    width: usize,
+    /// Words from one row and remainder to the next: there is room for what is written at once.
     phase: usize,
     /// Output rows of a band.
     rows: usize,
@@ -32,12 +34,12 @@ struct Depthwise {
 pub(crate) fn prepare(quantised: Quantised) -> Option<Box<dyn Kernel>> {
     let g = quantised.geometry;
     let extent = |axis: usize| (g.kernel[axis] - 1) * g.dilation[axis] + 1;
-    let width = g.output[1].next_multiple_of(ACROSS * LANES) + (extent(1) - 1) / g.stride[1];
+    let width = g.output[1].next_multiple_of(LANES) + (extent(1) - 1) / g.stride[1];
     let phase = (width + BYTES).next_multiple_of(LANES);
     let row = phase * g.stride[1];
     let rows_for = |words: usize| (words / row).checked_sub(extent(0)).map(|rest| rest / g.stride[0] + 1);
     let rows = rows_for(BAND_WORDS).or_else(|| rows_for(ROW_WORDS_MAX).map(|_| 1))?;
-    Some(Box::new(Depthwise { quantised, phase, rows: rows.min(g.output[0]) }))
+    Some(Box::new(Depthwise { quantised, width, phase, rows: rows.min(g.output[0]) }))
 }
 
 impl Depthwise {
@@ -88,14 +90,14 @@ impl Depthwise {
                 let first = pad.saturating_sub(remainder).div_ceil(stride).min(self.phase - BYTES);
                 let last = (wide + pad).saturating_sub(remainder).div_ceil(stride).clamp(first, self.phase - BYTES);
                 let column = (remainder + first * stride).wrapping_sub(pad);
-                // SAFETY: row and remainder have `phase` words, of which `first..last` come from inside the rows of the plane. What is written behind
-                // them is overwritten, and there are `BYTES` words or more of it.
+                // SAFETY: row and remainder have `phase` words, of which `first..last` come from inside the rows of the plane, and at least `BYTES` follow
+                // them. What is written there is overwritten as far as it is read.
                 unsafe {
                     let to = workspace.add((row * stride + remainder) * self.phase);
                     clear(to, first);
                     let from = pair.map(|row| row.map(|row| row.wrapping_add(column)));
                     widen(from, end, stride, less, to.add(first), last - first);
-                    clear(to.add(last), self.phase - last);
+                    clear(to.add(last), self.width.saturating_sub(last));
                 }
             }
         }
