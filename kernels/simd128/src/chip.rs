@@ -60,6 +60,7 @@ fn fast(op: Op<'_>) -> Option<Box<dyn Kernel>> {
         | "QLinearConv"
         | "QuantizeLinear"
         | "DequantizeLinear"
+        | "DynamicQuantizeLinear"
         | "sunmao.QAdd" => crate::int8::prepare(op),
         "MatMul" | "Gemm" => crate::matmul::prepare(op),
         "sunmao.QMatMul" => crate::blocks::prepare(op),

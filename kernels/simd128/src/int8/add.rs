@@ -1,15 +1,13 @@
 //! `sunmao.QAdd`: two quantised tensors of one shape, added in f32 as the portable kernel adds them, operation for operation.
 
 use super::bytes::{self, BYTES, Target};
+use super::quantise::GRANULE;
 use super::{Less, flip_of};
 use crate::arguments::{F32, Op, count, dims, shards_for};
 use crate::vector::LANES;
 use core::arch::wasm32::*;
 use sunmao_plugin_sdk::abi::{Alias, Requirements};
 use sunmao_plugin_sdk::{Bindings, Call, Dispatch, Kernel, Result};
-
-/// Shards end at multiples of this, a cache line of bytes.
-const GRANULE: usize = 64;
 
 #[derive(Clone, Copy)]
 struct Add {

@@ -9,6 +9,7 @@ mod add;
 mod bytes;
 mod conv;
 mod depthwise;
+mod dynamic;
 mod patches;
 mod product;
 mod quantise;
@@ -24,6 +25,7 @@ pub(crate) fn prepare(op: Op<'_>) -> Option<Box<dyn Kernel>> {
     match op.name() {
         "QLinearConv" => {}
         "sunmao.QAdd" => return add::prepare(op),
+        "DynamicQuantizeLinear" => return dynamic::prepare(op),
         "QuantizeLinear" | "DequantizeLinear" => return quantise::prepare(op),
         _ => return product::prepare(op),
     }

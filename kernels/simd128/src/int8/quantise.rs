@@ -9,7 +9,7 @@ use sunmao_plugin_sdk::abi::Requirements;
 use sunmao_plugin_sdk::{Bindings, Call, Dispatch, Kernel, Result};
 
 /// Shards end at multiples of this, a cache line of bytes.
-const GRANULE: usize = 64;
+pub(super) const GRANULE: usize = 64;
 
 #[derive(Clone, Copy)]
 struct Linear {
@@ -82,7 +82,7 @@ impl Kernel for Linear {
 /// # Safety
 /// `len` floats are readable at `from` and `len` bytes writable at `to`.
 #[inline(never)]
-unsafe fn to_bytes(from: *const f32, scale: f32, target: Target, to: *mut u8, len: usize) {
+pub(super) unsafe fn to_bytes(from: *const f32, scale: f32, target: Target, to: *mut u8, len: usize) {
     let scale = f32x4_splat(scale);
     let mut at = 0;
     // SAFETY: four floats and bytes at a time while there are four, then one by one.
