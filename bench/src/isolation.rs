@@ -125,16 +125,20 @@ fn stop(report: &mut Report<'_>, rig: &Rig, name: &str, mode: &str, rounds: usiz
         }
         late.push((taken - DEADLINE.as_secs_f64()) * 1e3);
     }
-    let worst = late.iter().fold(0f64, |worst, &late| worst.max(late));
+    let (worst, middle) = worst_and_median(late);
     report.line(&format!("{name}.worst"), worst, " ms", Goal::AtMost(1.0), rounds);
-    report.line(&format!("{name}.median"), median(late), " ms", Goal::AtMost(1.0), rounds);
+    report.line(&format!("{name}.median"), middle, " ms", Goal::AtMost(1.0), rounds);
     Ok(())
+}
+
+fn worst_and_median(late: Vec<f64>) -> (f64, f64) {
+    (late.iter().fold(0f64, |worst, &late| worst.max(late)), median(late))
 }
 
 /// What the machine itself adds, for the reader of a late stop: a native loop that another thread ends by a flag at the same deadline, which it
 /// waits for awake, so that neither a sleeper's waking nor anything of ours is in it.
 fn stop_of_machine(rounds: usize) {
-    let mut late: Vec<f64> = (0..rounds)
+    let late = (0..rounds)
         .map(|_| {
             let (passed, deadline) = (AtomicBool::new(false), Instant::now() + DEADLINE);
             std::thread::scope(|scope| {
@@ -151,8 +155,7 @@ fn stop_of_machine(rounds: usize) {
             deadline.elapsed().as_secs_f64() * 1e3
         })
         .collect();
-    late.sort_by(f64::total_cmp);
-    let (worst, middle) = (late[rounds - 1], late[rounds / 2]);
+    let (worst, middle) = worst_and_median(late);
     eprintln!(
         "plugin.stop: a native loop, stopped by a native thread, outlives its deadline by {worst:.3} ms at worst and {middle:.3} ms in the median of {rounds}"
     );
